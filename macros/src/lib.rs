@@ -1,0 +1,160 @@
+//! The `#[process]` attribute and `#[derive(Process)]` of the crate `offspring`, which re-exports
+//! both: depend on that crate, not on this one.
+//!
+//! An item goes through four stages, a module each: `parse` reads the tokens, `model` gives
+//! every part its place in the output, `check` finds everything that is wrong with it at once,
+//! `expand` writes the code. An item with errors goes to `fallback` instead, which writes just
+//! enough for the rest of the program to compile.
+#![forbid(unsafe_code)]
+
+mod check;
+mod expand;
+mod fallback;
+mod model;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::DeriveInput;
+
+use crate::{model::Function, parse::Item};
+
+/// Turns a function or a type into a process: a value that describes work, which can run here, in
+/// another process, or in a pool.
+///
+/// # On a function
+///
+/// ```ignore
+/// use offspring::process;
+///
+/// /// Multiplies a number by itself.
+/// #[process]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let child = square(3).spawn()?; // in another process
+/// assert_eq!(child.join()?, 9);
+/// assert_eq!(square(3).run(), 9); // in this one
+/// ```
+///
+/// The function no longer does its work when it is called: it returns a value of the type
+/// `square`, which holds the arguments and implements `offspring::Process`. The type has the
+/// function's name, visibility and documentation. Its methods `spawn` and `run` are its own, so the
+/// trait need not be imported.
+///
+/// The arguments and the result travel to and from the other process, so their types are owned and
+/// implement `serde`'s `Serialize` and `Deserialize`. What serde offers for a field can be said of
+/// an argument: `#[serde(with = "..")] at: Instant`. There is one entry in the program for each
+/// process, found by its name, so a process is not generic.
+///
+/// The body is an ordinary function's: `return`, `?`, patterns in the arguments, and a call of the
+/// constructor by its name all work. Attributes that are not about the declaration (`#[inline]`,
+/// `#[instrument]`) apply to the body; a `#[must_use]` applies to the result of `run`, and an
+/// `#[expect]` counts as `#[allow]`, because what it expects may be found in only one of the items
+/// that the function becomes.
+///
+/// # On a struct or an enum
+///
+/// ```ignore
+/// use offspring::{Process, process};
+///
+/// #[process]
+/// struct Looper {
+///     count: u32,
+/// }
+///
+/// impl Process for Looper {
+///     type Output = u32;
+///
+///     fn run(self) -> u32 {
+///         self.count
+///     }
+/// }
+///
+/// assert_eq!(Looper { count: 3 }.spawn()?.join()?, 3);
+/// ```
+///
+/// The attribute adds `#[derive(Serialize, Deserialize, Process)]`; what the process does is yours
+/// to write, in `impl Process`. Attributes of serde can be used as in any type that derives its
+/// traits, if they stand below `#[process]`.
+///
+/// # Options
+///
+/// `#[process(crate = path)]` says where the crate `offspring` is found, for a program that knows
+/// it by another name.
+#[proc_macro_attribute]
+pub fn process(
+    options: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    attribute(options.into(), item.into()).into()
+}
+
+/// Registers a type as a process: the part of `#[process]` for a type whose `Serialize` and
+/// `Deserialize` you derive or implement yourself.
+///
+/// ```ignore
+/// use offspring::Process;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Process)]
+/// struct Looper {
+///     count: u32,
+/// }
+///
+/// impl Process for Looper {
+///     type Output = u32;
+///
+///     fn run(self) -> u32 {
+///         self.count
+///     }
+/// }
+/// ```
+///
+/// The helper attribute `#[process(crate = path)]` says where the crate `offspring` is found.
+#[proc_macro_derive(Process, attributes(process))]
+pub fn derive_process(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    derive(item.into()).into()
+}
+
+fn attribute(options: TokenStream, item: TokenStream) -> TokenStream {
+    let (krate, option_errors) = parse::options(options);
+    let (errors, code) = match syn::parse2(item.clone()) {
+        Ok(Item::Function(function)) => {
+            let function = Function::from(function);
+            let errors = check::function(&function);
+            let code = match errors.is_empty() {
+                true => expand::function(&krate, &function),
+                false => fallback::function(&krate, function),
+            };
+            (errors, code)
+        }
+        Ok(Item::Type(input)) => {
+            let errors = check::attribute_type(&input);
+            let code = match errors.is_empty() {
+                true => expand::attribute_type(&krate, &input),
+                false => fallback::attribute_type(&krate, input),
+            };
+            (errors, code)
+        }
+        Err(error) => (error.into(), item),
+    };
+    quote!(#option_errors #errors #code)
+}
+
+fn derive(item: TokenStream) -> TokenStream {
+    let input: DeriveInput = match syn::parse2(item) {
+        Ok(input) => input,
+        Err(error) => return error.into_compile_error(),
+    };
+    let (krate, option_errors) = parse::helper_options(&input.attrs);
+    let errors = check::derived_type(&input);
+    let code = match errors.is_empty() {
+        true => expand::derived_type(&krate, &input),
+        false => fallback::derived_type(&krate, &input),
+    };
+    quote!(#option_errors #errors #code)
+}

@@ -1,0 +1,153 @@
+//! What can fail in starting and watching processes.
+
+use std::io;
+use std::process::ExitStatus;
+
+use crate::wire::EncodeError;
+
+/// The result of an operation on processes.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a process could not be started, signalled or waited for.
+///
+/// Unless a variant says otherwise, the work has not run, and starting it again is safe.
+/// What became of work that did start is told by [`JoinError`](crate::JoinError).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The arguments could not be encoded. Nothing was started.
+    #[error("process '{process}' was not started: {source}")]
+    Encode {
+        /// The name the process would have had.
+        process: String,
+        /// What was wrong with which type.
+        source: EncodeError,
+    },
+
+    /// The system refused something.
+    #[error("could not {action}: {source}")]
+    Os {
+        /// What was tried, in words that follow "could not".
+        action: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// The new process ended before it answered: something killed it, or an initialiser of the
+    /// program (code that runs before `main`) ended it.
+    #[error(
+        "process {pid} ended before it began its work ({}): was it killed, \
+         or does something that runs before `main` end the program?",
+        describe(*.status)
+    )]
+    DiedAtStart {
+        /// Its process number.
+        pid: u32,
+        /// How it ended, where that is known.
+        status: Option<ExitStatus>,
+    },
+
+    /// The program that was executed is another build than this one: its file was replaced, and
+    /// without `/proc` the running one cannot be found. Restart the program.
+    #[error(
+        "the program's file holds another build than the one that is running, and without /proc \
+         the running one cannot be executed again: restart the program"
+    )]
+    OtherBuild,
+
+    /// Two processes of the program have one name, so that neither can be told from the other.
+    #[error("two processes are named `{name}`, at {first} and at {second}: rename one")]
+    Duplicate {
+        /// The name, with its module path.
+        name: &'static str,
+        /// Where the one was declared.
+        first: String,
+        /// Where the other was declared.
+        second: String,
+    },
+
+    /// This crate is part of a shared object (a plugin, an extension module), so executing the
+    /// program again would run a program that knows nothing of it.
+    #[error(
+        "processes can be started only by a program that offspring is linked into, \
+         not by a shared object that another program has loaded"
+    )]
+    NotTheProgram,
+
+    /// A process was to be started before `main`, by an initialiser or a constructor; in a child
+    /// that would start another, and so on without end. Start it from `main`.
+    #[error("no process can be started before `main`: move this call there")]
+    BeforeMain,
+
+    /// The program was built so that nothing runs before `main`, and has not called
+    /// [`init`](crate::init).
+    #[error("call `offspring::init()` at the start of `main`: this build runs nothing before it")]
+    NotInitialized,
+
+    /// The program runs with more rights than the user who started it (set-user-ID, file
+    /// capabilities), and such a program must not be executed again on somebody's request.
+    #[error(
+        "a program that runs with raised privileges (set-user-ID or file capabilities) \
+         cannot start processes by executing itself: use `StartMethod::Fork`"
+    )]
+    RaisedPrivileges,
+
+    /// [`StartMethod::Fork`](crate::StartMethod::Fork) was asked for while this process has other
+    /// threads: what they hold locked would stay locked in the child for ever.
+    #[error(
+        "this process has other threads, so a fork of it could deadlock: \
+         use `StartMethod::Forkserver` or `StartMethod::Spawn`"
+    )]
+    Multithreaded,
+
+    /// Something that runs before `main` starts a thread, so that no fork server can be had.
+    #[error(
+        "something in this program starts a thread before `main`, so its fork server could \
+         deadlock: use `StartMethod::Spawn`"
+    )]
+    ServerMultithreaded,
+
+    /// A name, a variable or a path that the system cannot take, because it holds a zero byte or
+    /// (a variable's name) is empty or holds a `=`.
+    #[error("{what} cannot be passed to a process: {text:?}")]
+    Unusable {
+        /// What it is.
+        what: &'static str,
+        /// The text itself.
+        text: String,
+    },
+
+    /// The process has ended, but another part of this program has collected its exit status (by
+    /// `waitpid(-1)`, or by ignoring SIGCHLD), and this kernel keeps no copy.
+    #[error(
+        "process '{process}' (pid {pid}) has ended, but something else in this program took its \
+         exit status: look for `waitpid(-1)` or an ignored SIGCHLD"
+    )]
+    StatusLost {
+        /// The process's name.
+        process: String,
+        /// Its process number.
+        pid: u32,
+    },
+}
+
+impl Error {
+    /// The system refused to `action` (words that follow "could not").
+    pub(crate) fn os(action: impl Into<String>, error: impl Into<io::Error>) -> Self {
+        Self::Os { action: action.into(), source: error.into() }
+    }
+
+    /// The system's error code, if it was the system that refused.
+    ///
+    /// Of use for telling what may pass (`EAGAIN`, `EMFILE`, `ENOMEM`) from what will not.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match self {
+            Self::Os { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+}
+
+fn describe(status: Option<ExitStatus>) -> String {
+    status.map_or_else(|| "how is not known".into(), |status| status.to_string())
+}

@@ -1,0 +1,77 @@
+//! Executing the program again, and shaking hands with what comes up.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::reentry::{MARKER, NONCE_LEN, Refusal, Role, Summons};
+use super::{Environment, Program, Started, died_at_start, pidfd_of_new_child};
+use crate::error::{Error, Result};
+use crate::sys::poll::Wait;
+use crate::sys::{self, auxv, exec, socket};
+use crate::wire::{self, RecvFailure};
+
+/// Starts a process by executing the program.
+pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
+    let (pid, channel) = execute(program, Role::Child, env)?;
+    let pidfd = pidfd_of_new_child(pid, &channel)?;
+    Ok(Started { pid, pidfd, channel, needs_env: false, needs_dir: false })
+}
+
+/// Executes the program in this role, and waits until it has answered.
+pub(super) fn execute(program: Program, role: Role, env: &Environment) -> Result<(u32, OwnedFd)> {
+    if auxv::is_secure_execution() {
+        return Err(Error::RaisedPrivileges);
+    }
+    let fingerprint = (program.fingerprint)()?;
+    let (ours, theirs) = socket::pair().map_err(|error| Error::os("make a socket pair", error))?;
+    let nonce = nonce();
+
+    // The summons waits in the socket before the process exists: by it, the process knows that it
+    // is meant. The variable alone only tells it to look.
+    let summons = Summons { role, nonce, fingerprint };
+    wire::send(ours.as_fd(), Summons::KIND, &summons.to_bytes(), &[], Wait::Never)
+        .map_err(|error| Error::os("write to a new socket", error))?;
+
+    let marker = (OsString::from(MARKER), OsString::from_vec(hex(&nonce).into_bytes()));
+    let env: Vec<CString> =
+        env.iter().chain([&marker]).filter_map(|(key, value)| assignment(key, value)).collect();
+    let pid = exec::this_program(&theirs, &env)
+        .map_err(|error| Error::os("execute this program again", error))?;
+    drop(theirs); // or its end would never show
+    let answer = wire::recv(ours.as_fd(), Wait::Forever, |packet| {
+        Refusal::from_answer(packet.kind, packet.payload)
+    });
+    match answer {
+        Ok(Some(None)) => Ok((pid, ours)),
+        Ok(Some(Some(refusal))) => {
+            let _ = sys::pidfd::await_and_reap_by_number(pid);
+            Err(refusal.into_error())
+        }
+        Ok(None) | Err(RecvFailure::Corrupt(_) | RecvFailure::DescriptorsLost) => {
+            drop(ours); // it ends when it sees this
+            let _ = sys::pidfd::await_and_reap_by_number(pid);
+            Err(Error::OtherBuild)
+        }
+        Err(RecvFailure::Disconnected | RecvFailure::TimedOut) => Err(died_at_start(pid)),
+        Err(RecvFailure::Os(error)) => Err(Error::os("hear from a new process", error)),
+    }
+}
+
+fn assignment(key: &OsStr, value: &OsStr) -> Option<CString> {
+    CString::new([key.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+}
+
+/// Random, so that nobody takes a packet for a summons who was not meant.
+fn nonce() -> [u8; NONCE_LEN] {
+    let random = || RandomState::new().hash_one(0).to_le_bytes();
+    let mut nonce = [0; NONCE_LEN];
+    nonce[..8].copy_from_slice(&random());
+    nonce[8..].copy_from_slice(&random());
+    nonce
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,152 @@
+//! The fork server, from outside: starting it, getting children from it, replacing it.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+
+use super::reentry::Role;
+use super::server::Answer;
+use super::{Environment, Program, Started, execute, pidfd_of_new_child};
+use crate::error::{Error, Result};
+use crate::sys;
+use crate::sys::identity::{Directory, Identity};
+use crate::sys::socket;
+
+static SERVER: Mutex<Option<Server>> = Mutex::new(None);
+
+fn server() -> MutexGuard<'static, Option<Server>> {
+    SERVER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often a server that died is replaced for one child before giving up.
+const ATTEMPTS: usize = 3;
+
+#[derive(Debug)]
+struct Server {
+    socket: OwnedFd,
+    pidfd: OwnedFd,
+    /// What its children begin with, and so what they need not be told.
+    env: Environment,
+    dir: Option<Directory>,
+    identity: Identity,
+}
+
+/// Why a server gave no child.
+enum Lack {
+    /// It has died. So another one may do better.
+    Server,
+    Child(Error),
+}
+
+/// Gets a child from the fork server.
+pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
+    let mut guard = server();
+    let identity = Identity::now();
+    if guard.as_ref().is_some_and(|server| server.identity != identity) {
+        // A fork of the process that owns it, or one that has changed its user.
+        *guard = None;
+    }
+    for _ in 0..ATTEMPTS {
+        let server = match &mut *guard {
+            Some(server) => server,
+            none => none.insert(Server::launch(program, &identity)?),
+        };
+        match server.child() {
+            Ok((pid, channel, pidfd)) => {
+                let needs_env = server.env != *env;
+                let needs_dir = server.dir.is_none() || server.dir != Directory::current();
+                return Ok(Started { pid, pidfd, channel, needs_env, needs_dir });
+            }
+            Err(Lack::Child(error)) => return Err(error),
+            Err(Lack::Server) => *guard = None,
+        }
+    }
+    Err(Error::os("keep a fork server running: it is killed each time", Errno::EPIPE))
+}
+
+/// Lets the server end. The next child gets a new one.
+pub(crate) fn end_server() {
+    *server() = None;
+}
+
+impl Server {
+    fn launch(program: Program, identity: &Identity) -> Result<Self> {
+        let env = std::env::vars_os().collect();
+        let dir = Directory::current();
+        let (pid, socket) = execute::execute(program, Role::Server, &env)?;
+        let pidfd = pidfd_of_new_child(pid, &socket)?;
+        let server = Self { socket, pidfd, env, dir, identity: identity.clone() };
+        let _ = server.request(); // one ahead, for the first child
+        Ok(server)
+    }
+
+    fn request(&self) -> nix::Result<()> {
+        socket::send(self.socket.as_fd(), &[IoSlice::new(&[0])], &[], true)
+    }
+
+    /// The child that was made ahead; another is made in its place, while this one works.
+    fn child(&self) -> Result<(u32, OwnedFd, OwnedFd), Lack> {
+        let _ = self.request(); // if the server is dead, a child of its may still be there
+        match self.next_answer()? {
+            (Answer::Child(pid), fds) => Self::accept(pid, fds),
+            // That was perhaps long ago. Ask again, for how it is now.
+            (Answer::Failed(_), _) => {
+                let _ = self.request();
+                match self.next_answer()? {
+                    (Answer::Child(pid), fds) => Self::accept(pid, fds),
+                    (Answer::Failed(errno), _) => {
+                        Err(Lack::Child(Error::os("fork a child in the fork server", errno)))
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_answer(&self) -> Result<(Answer, Vec<OwnedFd>), Lack> {
+        let mut bytes = Vec::with_capacity(Answer::LEN);
+        let mut fds = Vec::new();
+        let received = socket::recv(self.socket.as_fd(), &mut bytes, &mut fds, true);
+        match received.map(|received| (received.fds_lost, Answer::from_bytes(&bytes))) {
+            Ok((false, Some(answer))) => Ok((answer, fds)),
+            Ok((true, Some(Answer::Child(pid)))) => {
+                drop(fds); // the child sees its channel close, and ends
+                let _ = sys::pidfd::await_and_reap_by_number(pid);
+                Err(Lack::Child(Error::os("take over a new child's descriptors", Errno::EMFILE)))
+            }
+            Ok(_) | Err(_) => Err(Lack::Server),
+        }
+    }
+
+    fn accept(pid: u32, fds: Vec<OwnedFd>) -> Result<(u32, OwnedFd, OwnedFd), Lack> {
+        match <[OwnedFd; 2]>::try_from(fds) {
+            Ok([channel, pidfd]) => Ok((pid, channel, pidfd)),
+            Err(_) => Err(Lack::Server),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.identity.pid != std::process::id() {
+            return; // a fork of its owner lets go of it
+        }
+        // It would end by itself when its socket closes, but it may be stopped, and what is not
+        // reaped stays a zombie.
+        let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), nix::libc::SIGKILL);
+        let _ = sys::pidfd::await_and_reap(self.pidfd.as_fd());
+        // Nor does anybody need what it has made ahead.
+        let mut bytes = Vec::with_capacity(Answer::LEN);
+        let mut fds = Vec::new();
+        while socket::recv(self.socket.as_fd(), &mut bytes, &mut fds, false)
+            .is_ok_and(|received| received.len > 0)
+        {
+            fds.clear(); // each sees its channel close, and ends
+            if let Some(Answer::Child(pid)) = Answer::from_bytes(&bytes) {
+                let _ = sys::pidfd::await_and_reap_by_number(pid);
+            }
+            bytes.clear();
+        }
+    }
+}

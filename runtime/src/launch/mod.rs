@@ -1,0 +1,135 @@
+//! How a child comes to be.
+//!
+//! Whatever the start method, the outcome is the same: a process that has nothing of its parent's
+//! but one end of a socket, the *channel*, and that calls [`ChildMain`] with it. What it is to do
+//! comes over the channel; what came of it goes back the same way.
+//!
+//! - [`reentry`]: what an executed copy of the program does before `main`
+//! - [`execute`]: the other side of that: executing the program, and the handshake
+//! - [`server`], [`forkserver`]: the fork server, from inside and from outside
+//! - [`fork`]: a plain fork of this process
+//!
+//! `README.md` beside this file has the protocols, and what happens when somebody dies in each
+//! step of them.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+
+use crate::error::{Error, Result};
+use crate::sys;
+
+mod execute;
+mod fork;
+mod forkserver;
+pub(crate) mod reentry;
+mod server;
+
+pub(crate) use fork::forget_parent;
+pub(crate) use forkserver::end_server;
+
+/// How a child process is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// A small, single-threaded copy of this program forks the children. It is started on first
+    /// use.
+    ///
+    /// The default: fast whatever the size of this process, and safe whatever threads it has.
+    /// Children get this process's arguments, environment, working directory and standard streams
+    /// as they are now; its user and group, too (a change brings a new server). Resource limits,
+    /// scheduling and the file mode mask (umask) are those the process had when the server started.
+    #[default]
+    Forkserver,
+    /// The program is executed anew for each child.
+    ///
+    /// The most isolated, and some ten times slower to start: the child has its own memory layout
+    /// and every property of this process as it is now. Python's `spawn`.
+    Spawn,
+    /// This process is forked.
+    ///
+    /// The child begins as a copy of everything this process has, its memory and its descriptors
+    /// included. Refused with [`Error::Multithreaded`] while this process has other threads, and
+    /// slow when it has much memory. Exit handlers of this process do not run in the child.
+    Fork,
+}
+
+impl StartMethod {
+    /// All start methods, the default first. Python's `get_all_start_methods`.
+    pub const ALL: [Self; 3] = [Self::Forkserver, Self::Spawn, Self::Fork];
+
+    pub(crate) fn from_index(index: u8) -> Self {
+        Self::ALL.get(usize::from(index)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn index(self) -> u8 {
+        Self::ALL.iter().position(|&method| method == self).unwrap_or(0) as u8
+    }
+}
+
+/// What a child does, from its channel on. It never returns to the code around it.
+pub(crate) type ChildMain = fn(OwnedFd, Origin) -> !;
+
+/// What a child has to know of how it came to be.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// An executed copy of the program, or a copy of the fork server, with the signals that the
+    /// server holds back.
+    Fresh(Option<sys::signal::HeldSignals>),
+    /// A fork of its parent.
+    Forked,
+}
+
+/// The environment variables of a process.
+pub(crate) type Environment = Vec<(OsString, OsString)>;
+
+/// A process that waits for its instructions.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) channel: OwnedFd,
+    /// Its environment is not the one that was asked for: it must be told.
+    pub(crate) needs_env: bool,
+    /// Its working directory is not this process's: it must be told.
+    pub(crate) needs_dir: bool,
+}
+
+/// What a launcher needs from the rooms above.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program {
+    /// Stands for everything that two processes must agree on to understand one another.
+    pub(crate) fingerprint: fn() -> Result<u64>,
+    pub(crate) child_main: ChildMain,
+}
+
+/// Makes a process that waits for its instructions.
+pub(crate) fn start(method: StartMethod, program: Program, env: &Environment) -> Result<Started> {
+    reentry::check_entered()?;
+    match method {
+        StartMethod::Forkserver => forkserver::start(program, env),
+        StartMethod::Spawn => execute::start(program, env),
+        StartMethod::Fork => fork::start(program.child_main, env),
+    }
+}
+
+/// A descriptor for a child that this process has just made by its number.
+///
+/// The number can be trusted if the child still lives after the descriptor was opened: it was
+/// never free in between. It lives as long as its end of the channel is open.
+fn pidfd_of_new_child(pid: u32, channel: &OwnedFd) -> Result<OwnedFd> {
+    use std::os::fd::AsFd;
+
+    let pidfd = sys::pidfd::open(pid);
+    if sys::socket::is_hung_up(channel.as_fd()) {
+        return Err(died_at_start(pid));
+    }
+    pidfd.map_err(|error| {
+        // The child sees its channel close, and ends; its number is taken until we reap it.
+        Error::os(format!("open a descriptor for process {pid}"), error)
+    })
+}
+
+/// Reaps a child that ended before it could be given any work.
+fn died_at_start(pid: u32) -> Error {
+    Error::DiedAtStart { pid, status: sys::pidfd::await_and_reap_by_number(pid).ok().flatten() }
+}

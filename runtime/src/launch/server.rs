@@ -1,0 +1,103 @@
+//! The fork server, from inside: a loop that makes one waiting child for each request.
+//!
+//! It has one thread, touches little memory (each page that it dirties, each child pays for), and
+//! holds no descriptor but its socket, so that no end of file anywhere waits for it.
+
+#![allow(unsafe_code)]
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{ChildMain, Origin};
+use crate::sys;
+use crate::sys::clone::{Cloned, Cloner};
+use crate::sys::socket;
+
+/// What the server answers a request with; descriptors go beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// A new child of this number; beside it, its channel and its pidfd.
+    Child(u32),
+    /// There is none, for this reason.
+    Failed(Errno),
+}
+
+impl Answer {
+    pub(super) const LEN: usize = 5;
+
+    fn to_bytes(self) -> [u8; Self::LEN] {
+        let (tag, value) = match self {
+            Self::Child(pid) => (0, pid),
+            Self::Failed(errno) => (1, errno as i32 as u32),
+        };
+        let [a, b, c, d] = value.to_le_bytes();
+        [tag, a, b, c, d]
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (&[tag], value) = bytes.split_first_chunk()?;
+        let value = u32::from_le_bytes(value.try_into().ok()?);
+        match tag {
+            0 => Some(Self::Child(value)),
+            1 => Some(Self::Failed(Errno::from_raw(value as i32))),
+            _ => None,
+        }
+    }
+}
+
+/// Serves until the parent's end of `socket` closes. Returns in no process: a child runs
+/// `child_main`, and the server exits.
+pub(super) fn serve(socket: OwnedFd, cloner: Cloner, child_main: ChildMain) -> ! {
+    let held = sys::signal::HeldSignals::hold();
+    if let Ok(null) = sys::fd::null() {
+        for number in sys::fd::STDIO {
+            let _ = sys::fd::become_standard(null.as_fd(), number);
+        }
+    }
+    sys::startup::name_thread("offspring-fork");
+    let mut request = Vec::with_capacity(1);
+    loop {
+        request.clear();
+        // Any descriptor that came along is dropped at once.
+        match socket::recv(socket.as_fd(), &mut request, &mut Vec::new(), true) {
+            Ok(received) if received.len > 0 => {}
+            _ => sys::signal::exit_now(0), // the parent is gone, or has no use for us
+        }
+        match make_child(&cloner) {
+            Made::Child(channel) => {
+                drop(socket);
+                child_main(channel, Origin::Fresh(Some(held)))
+            }
+            Made::Answer(answer, fds) => {
+                let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+                let bytes = answer.to_bytes();
+                if socket::send(socket.as_fd(), &[IoSlice::new(&bytes)], &fds, true).is_err() {
+                    sys::signal::exit_now(0); // the child sees its channel close, and ends too
+                }
+            }
+        }
+    }
+}
+
+/// What came of one request, on either side of the clone.
+enum Made {
+    Child(OwnedFd),
+    Answer(Answer, Vec<OwnedFd>),
+}
+
+fn make_child(cloner: &Cloner) -> Made {
+    let failed = |errno| Made::Answer(Answer::Failed(errno), Vec::new());
+    let (parents, childs) = match socket::pair() {
+        Ok(pair) => pair,
+        Err(errno) => return failed(errno),
+    };
+    // SAFETY: the server has one thread: that was seen before it said it was ready, and nothing
+    // in this loop starts another.
+    match unsafe { cloner.clone_sibling() } {
+        Ok(Cloned::Child) => Made::Child(childs),
+        Ok(Cloned::Parent(pid, pidfd)) => Made::Answer(Answer::Child(pid), vec![parents, pidfd]),
+        Err(errno) => failed(errno),
+    }
+}

@@ -1,0 +1,156 @@
+//! The processes that this program declares, found by name.
+
+use std::any::type_name;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Process;
+use super::protocol::Outcome;
+use crate::error::{Error, Result};
+use crate::wire;
+
+/// One declared process: its name, its place, and how to run it from its serialised form.
+#[derive(Debug)]
+pub struct Entry {
+    path: &'static str,
+    name: &'static str,
+    signature: &'static str,
+    file: &'static str,
+    line: u32,
+    column: u32,
+    run: fn(&[u8], Vec<OwnedFd>) -> Outcome,
+    started: AtomicU32,
+}
+
+impl Entry {
+    /// What `#[process]` writes for each process.
+    #[doc(hidden)]
+    pub const fn new<P: Process>(
+        path: &'static str,
+        name: &'static str,
+        signature: &'static str,
+        file: &'static str,
+        line: u32,
+        column: u32,
+    ) -> Self {
+        Self { path, name, signature, file, line, column, run: run::<P>, started: AtomicU32::new(0) }
+    }
+
+    /// What tells it from every other process of the program.
+    fn key(&self) -> (&'static str, &'static str, u32, u32) {
+        (self.path, self.file, self.line, self.column)
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}:{}", self.file, self.line, self.column)
+    }
+
+    pub(super) fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// A name for the next one started: `square-1`.
+    pub(super) fn next_name(&self) -> String {
+        let number = self.started.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        format!("{}-{number}", self.name)
+    }
+
+    pub(super) fn run(&self, args: &[u8], fds: Vec<OwnedFd>) -> Outcome {
+        (self.run)(args, fds)
+    }
+}
+
+/// Decodes a process, runs it, and encodes what came of it.
+fn run<P: Process>(args: &[u8], fds: Vec<OwnedFd>) -> Outcome {
+    let process: P = match wire::decode(args, fds) {
+        Ok(process) => process,
+        Err(error) => return Outcome::Undecodable(error.to_string()),
+    };
+    // The caller lets nobody see what the panic left half done: the process ends.
+    match catch_unwind(AssertUnwindSafe(|| super::panics::noted(|| process.run()))) {
+        Ok(output) => {
+            let mut bytes = Vec::new();
+            match wire::encode(&output, &mut bytes) {
+                Ok(fds) => Outcome::Value(bytes, fds),
+                Err(error) => Outcome::Unencodable(error.to_string()),
+            }
+        }
+        Err(payload) => Outcome::Panicked(super::panics::describe(payload)),
+    }
+}
+
+/// Ties a process to its entry. Implemented by `#[process]` and by `#[derive(Process)]`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not registered as a process",
+    label = "needs `#[process]`",
+    note = "put `#[process]` on the definition of `{Self}`, or derive `Process` there if it \
+            derives serde's `Serialize` and `Deserialize` itself"
+)]
+pub trait Registered: Serialize + DeserializeOwned + 'static {
+    /// The entry.
+    fn entry() -> &'static Entry;
+}
+
+/// What an entry is submitted as, from wherever in the program it stands.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Registration(pub &'static Entry);
+
+inventory::collect!(Registration);
+
+/// All entries, sorted: every process of one build has the same table.
+struct Table {
+    entries: Vec<&'static Entry>,
+    fingerprint: u64,
+}
+
+/// The table, or the two entries that cannot be told apart.
+fn table() -> Result<&'static Table> {
+    static TABLE: OnceLock<std::result::Result<Table, [&'static Entry; 2]>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| {
+        let mut entries: Vec<_> =
+            inventory::iter::<Registration>.into_iter().map(|registration| registration.0).collect();
+        entries.sort_by_key(|entry| entry.key());
+        if let Some(pair) = entries.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
+            return Err([pair[0], pair[1]]);
+        }
+        // Not a HashMap's hasher: a fork server must not fix its children's random keys.
+        let mut hasher = DefaultHasher::new();
+        (env!("CARGO_PKG_VERSION"), type_name::<Entry>()).hash(&mut hasher);
+        for entry in &entries {
+            (entry.key(), entry.signature).hash(&mut hasher);
+        }
+        Ok(Table { fingerprint: hasher.finish(), entries })
+    });
+    table.as_ref().map_err(|&[first, second]| Error::Duplicate {
+        name: first.path,
+        first: first.place(),
+        second: second.place(),
+    })
+}
+
+/// Stands for all names and signatures of the program: two builds that differ in them never talk.
+pub(crate) fn fingerprint() -> Result<u64> {
+    table().map(|table| table.fingerprint)
+}
+
+/// The place of an entry in the table.
+pub(super) fn index_of(entry: &Entry) -> Result<u32> {
+    let table = table()?;
+    let index = table.entries.binary_search_by_key(&entry.key(), |entry| entry.key());
+    // An entry that exists was submitted: the macro writes both in one item.
+    Ok(index.expect("a process that is not registered") as u32)
+}
+
+/// The entry that another process of this build means.
+pub(super) fn entry_at(index: u32, path: &str) -> Option<&'static Entry> {
+    let entry = table().ok()?.entries.get(index as usize)?;
+    (entry.path == path).then_some(entry)
+}

@@ -1,0 +1,120 @@
+//! A child's standard streams.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::sys::fd;
+
+/// What one of a child's standard streams leads to: for [`Builder`](crate::Builder).
+///
+/// As `std::process::Stdio`, which cannot be used here because it does not tell what it holds.
+/// It can be made from anything that owns a descriptor, a `File` or one end of a
+/// [`std::io::pipe`], and used for any number of processes.
+///
+/// ```
+/// use offspring::{Builder, Stdio, process};
+/// use std::io::{Read, Seek, SeekFrom};
+///
+/// #[process]
+/// fn report() {
+///     println!("all is well");
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let path = std::env::temp_dir().join(format!("offspring-{}", std::process::id()));
+/// let log = std::fs::File::options().read(true).write(true).create_new(true).open(&path)?;
+/// # std::fs::remove_file(&path)?;
+/// Builder::new().stdout(log.try_clone()?).spawn(report())?.join()?;
+///
+/// let mut text = String::new();
+/// (&log).seek(SeekFrom::Start(0))?;
+/// (&log).read_to_string(&mut text)?;
+/// assert_eq!(text, "all is well\n");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Stdio(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Inherit,
+    Null,
+    Piped,
+    Given(Arc<OwnedFd>),
+}
+
+impl Stdio {
+    /// What this process has: the default. If it has none, it is [`null`](Self::null).
+    pub fn inherit() -> Self {
+        Self(Kind::Inherit)
+    }
+
+    /// Nothing to read, and nowhere to write: `/dev/null`.
+    pub fn null() -> Self {
+        Self(Kind::Null)
+    }
+
+    /// A pipe, the other end of which is in the [`Child`](crate::Child).
+    pub fn piped() -> Self {
+        Self(Kind::Piped)
+    }
+}
+
+impl<T: Into<OwnedFd>> From<T> for Stdio {
+    fn from(descriptor: T) -> Self {
+        Self(Kind::Given(Arc::new(descriptor.into())))
+    }
+}
+
+/// Which way data flows in a stream of the child's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    In,
+    Out,
+}
+
+/// The two ends of a stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    childs: Option<ChildsEnd>,
+    /// This process's end, of a piped stream.
+    pub(super) ours: Option<OwnedFd>,
+}
+
+#[derive(Debug)]
+enum ChildsEnd {
+    Inherited(BorrowedFd<'static>),
+    Given(Arc<OwnedFd>),
+    Made(OwnedFd),
+}
+
+impl Stream {
+    /// Opens stream `number` of a new child.
+    pub(super) fn open(stdio: &Stdio, number: i32) -> Result<Self> {
+        let flow = if number == 0 { Flow::In } else { Flow::Out };
+        let (childs, ours) = match &stdio.0 {
+            Kind::Inherit => (fd::standard(number).map(ChildsEnd::Inherited), None),
+            Kind::Null => (None, None), // the child opens it
+            Kind::Given(fd) => (Some(ChildsEnd::Given(Arc::clone(fd))), None),
+            Kind::Piped => {
+                let (reader, writer) = std::io::pipe()
+                    .map_err(|error| Error::os("make a pipe for a standard stream", error))?;
+                let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+                let (childs, ours) =
+                    if flow == Flow::In { (reader, writer) } else { (writer, reader) };
+                (Some(ChildsEnd::Made(childs)), Some(ours))
+            }
+        };
+        Ok(Self { childs, ours })
+    }
+
+    pub(super) fn childs(&self) -> Option<BorrowedFd<'_>> {
+        self.childs.as_ref().map(|end| match end {
+            ChildsEnd::Inherited(fd) => *fd,
+            ChildsEnd::Given(fd) => fd.as_fd(),
+            ChildsEnd::Made(fd) => fd.as_fd(),
+        })
+    }
+}

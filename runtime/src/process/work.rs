@@ -1,0 +1,154 @@
+//! The child's side: from the channel to the work, and from its outcome to the end.
+
+#![allow(unsafe_code)]
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+
+use super::join_error::PanicReport;
+use super::panics::{self, Report};
+use super::protocol::{Equipment, Instructions, Outcome, text_of};
+use super::registry::{self, Entry};
+use super::{builder, exit, identity, table};
+use crate::launch::{self, Origin, Program, StartMethod};
+use crate::sys::poll::Wait;
+use crate::sys::{fd, lifeline, limits, signal, startup};
+use crate::wire::{self, endpoint};
+
+/// What the launcher runs in a child.
+pub(super) const PROGRAM: Program =
+    Program { fingerprint: registry::fingerprint, child_main };
+
+/// The exit code of a process that panicked: the same as of a Rust program.
+const PANICKED: i32 = 101;
+const FAILED: i32 = 1;
+
+/// The channel, for the panic hook of a program in which panics abort.
+static CHANNEL: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Waits for instructions, does what they say, and ends.
+fn child_main(channel: OwnedFd, origin: Origin) -> ! {
+    if let Origin::Forked = origin {
+        leave_parent_behind();
+    }
+    if let Origin::Fresh(Some(held)) = &origin {
+        held.await_readable(channel.as_fd());
+    }
+    let outcome = wire::recv(channel.as_fd(), Wait::Forever, |packet| {
+        let (instructions, equipment, process, fds) =
+            Instructions::decode(packet).map_err(Outcome::Unequipped)?;
+        let entry = equip(&channel, instructions, equipment, &origin).map_err(Outcome::Unequipped)?;
+        Ok(entry.run(process, fds))
+    });
+    let Ok(outcome) = outcome else {
+        signal::exit_now(0); // nobody needs this process
+    };
+    finish(&channel, &outcome.unwrap_or_else(|failed| failed), &origin)
+}
+
+/// Cuts a forked child off from what is its parent's.
+fn leave_parent_behind() {
+    if endpoint::cut_off().is_err() {
+        signal::exit_now(FAILED);
+    }
+    table::forget_parents();
+    launch::forget_parent();
+}
+
+/// Makes this process what its instructions say, and finds what it is to run.
+fn equip(
+    channel: &OwnedFd,
+    instructions: Instructions,
+    equipment: Equipment<OwnedFd>,
+    origin: &Origin,
+) -> Result<&'static Entry, String> {
+    let failed = |what: &'static str| move |error: nix::Error| format!("could not {what}: {error}");
+
+    let null = if equipment.stdio.iter().all(Option::is_some) {
+        None
+    } else {
+        Some(fd::null().map_err(failed("open /dev/null"))?)
+    };
+    for (number, stream) in fd::STDIO.zip(&equipment.stdio) {
+        if let Some(stream) = stream.as_ref().or(null.as_ref()) {
+            fd::become_standard(stream.as_fd(), number).map_err(failed("set a standard stream"))?;
+        }
+    }
+    if let Some(dir) = equipment.dir {
+        nix::unistd::fchdir(dir).map_err(failed("enter the working directory"))?;
+    }
+    if let Some(env) = instructions.env {
+        let env = env.into_iter().map(|(key, value)| (text_of(key), text_of(value)));
+        // SAFETY: no user code has run in this process, and initialisers that start threads keep
+        // it from being made by a fork server. One that was executed may have such a thread, as
+        // may a Rust program that sets a variable first thing in `main`.
+        unsafe { startup::replace_environment(env) };
+    }
+    if let Some(bytes) = instructions.memory_limit {
+        limits::limit_address_space(bytes).map_err(failed("limit its memory"))?;
+    }
+    startup::name_thread(&instructions.name);
+    if instructions.detached {
+        signal::leave_session().map_err(failed("lead a session of its own"))?;
+    } else {
+        // From here on, and before any user code, it does not outlive its parent.
+        lifeline::tie_to_peer(channel.as_fd()).map_err(failed("tie its life to its parent's"))?;
+    }
+
+    builder::set_start_method(StartMethod::from_index(instructions.start_method));
+    identity::become_child(identity::Told {
+        name: instructions.name,
+        daemon: instructions.daemon,
+        parent: std::os::unix::process::parent_id(),
+        parent_name: instructions.parent_name,
+    });
+    let report = match origin {
+        Origin::Fresh(_) => Report::Print,
+        Origin::Forked => Report::Previous,
+    };
+    panics::install_hook(report, send_before_abort);
+    if cfg!(panic = "abort")
+        && let Ok(copy) = fd::duplicate(channel)
+    {
+        let _ = CHANNEL.set(copy);
+    }
+    if let Origin::Fresh(Some(held)) = origin {
+        held.release();
+    }
+    registry::entry_at(instructions.entry, &instructions.path)
+        .ok_or_else(|| format!("this program has no process `{}`", instructions.path))
+}
+
+/// Tells the parent of a panic that is about to abort this process.
+fn send_before_abort(report: PanicReport) {
+    if let Some(channel) = CHANNEL.get() {
+        let _ = Outcome::Panicked(report).send(channel.as_fd());
+    }
+}
+
+/// Tells the parent what came of the work, and ends.
+fn finish(channel: &OwnedFd, outcome: &Outcome, origin: &Origin) -> ! {
+    // What was printed is there before the outcome is.
+    let _ = std::io::stdout().flush();
+    if let Err(failure) = outcome.send(channel.as_fd()) {
+        // No memory or descriptor for a large value: a small word still fits.
+        let error = std::io::Error::from(failure);
+        let _ = Outcome::Unencodable(format!("its result cannot be sent: {error}"))
+            .send(channel.as_fd());
+    }
+    let code = match outcome {
+        Outcome::Value(..) => 0,
+        Outcome::Panicked(_) => PANICKED,
+        _ => FAILED,
+    };
+    match origin {
+        Origin::Fresh(_) => std::process::exit(code),
+        // The exit handlers that the parent has registered are its own.
+        Origin::Forked => {
+            exit::end_children();
+            let _ = std::io::stdout().flush();
+            signal::exit_now(code)
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The thin layer over the kernel: one file per facility, one function per thing asked of it.
+//!
+//! Nearly all of the crate's `unsafe` is in here. Every function gives or takes [`OwnedFd`] and
+//! [`BorrowedFd`], creates descriptors close-on-exec, and starts again when a signal interrupts it.
+//!
+//! [`OwnedFd`]: std::os::fd::OwnedFd
+//! [`BorrowedFd`]: std::os::fd::BorrowedFd
+
+#![allow(unsafe_code)]
+
+pub(crate) mod auxv;
+pub(crate) mod clone;
+pub(crate) mod exec;
+pub(crate) mod fd;
+pub(crate) mod identity;
+pub(crate) mod image;
+pub(crate) mod lifeline;
+pub(crate) mod limits;
+pub(crate) mod memfd;
+pub(crate) mod pidfd;
+pub(crate) mod poll;
+pub(crate) mod signal;
+pub(crate) mod socket;
+pub(crate) mod stack;
+pub(crate) mod startup;
+pub(crate) mod threads;

@@ -1,0 +1,92 @@
+//! What is done once, in a process that has just begun, and how it was begun.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+
+use nix::libc;
+use nix::unistd::{ForkResult, fork};
+
+use super::exec::{self, HANDED_OVER};
+use super::{fd, socket};
+
+/// What the C library passes to an initialiser.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arguments {
+    pub(crate) argc: libc::c_int,
+    pub(crate) argv: *const *const libc::c_char,
+    pub(crate) envp: *const *const libc::c_char,
+}
+
+/// Removes an environment variable.
+///
+/// # Safety
+/// No other thread may exist.
+pub(crate) unsafe fn remove_variable(name: &str) {
+    // SAFETY: the caller promises that nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var(name) };
+}
+
+/// Makes this the whole environment.
+///
+/// # Safety
+/// No other thread may exist.
+pub(crate) unsafe fn replace_environment(env: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>) {
+    // SAFETY: the caller promises that nobody reads the environment meanwhile.
+    unsafe {
+        libc::clearenv();
+        for (key, value) in env {
+            std::env::set_var(key, value);
+        }
+    }
+}
+
+/// The packet socket that this process was handed when it was executed, if it was.
+///
+/// # Safety
+/// Nothing in this process may have a descriptor of that number unless it was handed over.
+pub(crate) unsafe fn handed_over_socket() -> Option<OwnedFd> {
+    // SAFETY: by the caller's promise, what has this number was handed over to us.
+    let fd = unsafe { fd::inherit(HANDED_OVER) }.ok()?;
+    if socket::is_packet_socket(fd.as_fd()) {
+        return Some(fd);
+    }
+    leave_open(fd);
+    None
+}
+
+/// Gives a descriptor back to whoever it belongs to: it stays open.
+pub(crate) fn leave_open(fd: OwnedFd) {
+    let _ = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()));
+    let _ = fd.into_raw_fd();
+}
+
+/// Closes what this process inherited by accident, where its parent could not see to that.
+///
+/// # Safety
+/// Nothing in this process may have opened a descriptor yet.
+pub(crate) unsafe fn close_inherited() {
+    if !exec::closes_the_rest() {
+        // SAFETY: the caller's promise is the one this needs.
+        unsafe { fd::close_from(HANDED_OVER + 1) };
+    }
+}
+
+/// Forks this process: `None` in the child, its number in the parent.
+///
+/// # Safety
+/// The calling thread must be the only one.
+pub(crate) unsafe fn fork_single_threaded() -> nix::Result<Option<u32>> {
+    // SAFETY: with one thread, no lock is held by anybody who is not there in the child.
+    match unsafe { fork() }? {
+        ForkResult::Child => Ok(None),
+        ForkResult::Parent { child } => Ok(Some(child.as_raw().cast_unsigned())),
+    }
+}
+
+/// Names the calling thread, as `ps` and `top` show it: 15 bytes are kept.
+pub(crate) fn name_thread(name: &str) {
+    let kept: Vec<u8> = name.bytes().filter(|&byte| byte != 0).take(15).collect();
+    if let Ok(name) = CString::new(kept) {
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}

@@ -1,0 +1,56 @@
+//! Ends of sockets that belong to this process alone, and that a fork of it must not hold open.
+//!
+//! A forked child is a copy, so it would hold every pipe's ends and every channel of its parent's:
+//! no reader would be told of the end of its stream, and no sibling of the parent's death, while
+//! that child lives. So each such end is listed, and the child swaps all of them for `/dev/null`.
+//! What the child is meant to have comes to it over its own channel, as with every start method.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::sys;
+
+static LISTED: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+fn listed() -> MutexGuard<'static, BTreeSet<RawFd>> {
+    LISTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One end of a socket pair of ours.
+#[derive(Debug)]
+pub(crate) struct Endpoint(OwnedFd);
+
+impl Endpoint {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        listed().insert(fd.as_raw_fd());
+        Self(fd)
+    }
+}
+
+impl AsFd for Endpoint {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        // Before it is closed: its number may be another endpoint's right after.
+        listed().remove(&self.0.as_raw_fd());
+    }
+}
+
+/// Cuts a forked child off from all of its parent's endpoints.
+///
+/// The descriptors stay open, as they have owners in the copied memory, but lead nowhere.
+pub(crate) fn cut_off() -> nix::Result<()> {
+    let endpoints = std::mem::take(&mut *listed());
+    if !endpoints.is_empty() {
+        let null = sys::fd::null()?;
+        for number in endpoints {
+            sys::fd::replace_listed(number, null.as_fd())?;
+        }
+    }
+    Ok(())
+}

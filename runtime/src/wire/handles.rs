@@ -1,0 +1,95 @@
+//! Descriptors inside values: a handle serialises as its place in the list that goes beside the bytes.
+//!
+//! The list exists only while a value crosses our own wire, on the thread that encodes or decodes
+//! it. Anywhere else (into JSON, into a file) a handle has no meaning, and serialising it says so.
+
+use std::cell::RefCell;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::sys;
+
+/// What the value that is crossing on this thread has, or brings, in descriptors.
+enum Crossing {
+    Outward(Vec<OwnedFd>),
+    Inward(Vec<Option<OwnedFd>>),
+}
+
+thread_local! {
+    /// The innermost crossing. A `Serialize` that itself sends something nests one in another.
+    static CROSSING: RefCell<Option<Crossing>> = const { RefCell::new(None) };
+}
+
+/// Sets the crossing for as long as `body` runs, and gives back what became of it.
+fn during<R>(crossing: Crossing, body: impl FnOnce() -> R) -> (R, Option<Crossing>) {
+    /// Puts the outer crossing back, even when a user's `Serialize` panics.
+    struct Restore(Option<Crossing>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CROSSING.set(self.0.take());
+        }
+    }
+    let _restore = Restore(CROSSING.replace(Some(crossing)));
+    let result = body();
+    (result, CROSSING.take())
+}
+
+/// Runs an encoder, and collects the descriptors of the handles that it comes across.
+pub(super) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
+    match during(Crossing::Outward(Vec::new()), encode) {
+        (result, Some(Crossing::Outward(fds))) => (result, fds),
+        (result, _) => (result, Vec::new()),
+    }
+}
+
+/// Runs a decoder that may take these descriptors; says how many it left.
+pub(super) fn provide<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> (R, usize) {
+    match during(Crossing::Inward(fds.into_iter().map(Some).collect()), decode) {
+        (result, Some(Crossing::Inward(left))) => (result, left.iter().flatten().count()),
+        (result, _) => (result, 0),
+    }
+}
+
+/// Serialises a handle as its descriptor, for `what` (a type's name, for the error).
+///
+/// The descriptor is duplicated: the handle may be gone before the value is sent.
+pub(crate) fn serialize_fd<S: Serializer>(
+    fd: BorrowedFd<'_>,
+    what: &str,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let index = CROSSING.with_borrow_mut(|crossing| match crossing {
+        Some(Crossing::Outward(fds)) => {
+            let copy = sys::fd::duplicate(fd).map_err(|error| {
+                S::Error::custom(format!("no descriptor for a copy of a {what}: {error}"))
+            })?;
+            fds.push(copy);
+            Ok((fds.len() - 1) as u32)
+        }
+        _ => Err(S::Error::custom(format!(
+            "a {what} can be serialised only while it is sent to another process: as an argument, \
+             a result, or through a pipe"
+        ))),
+    })?;
+    index.serialize(serializer)
+}
+
+/// The descriptor of a handle that was serialised by [`serialize_fd`].
+pub(crate) fn deserialize_fd<'de, D: Deserializer<'de>>(
+    what: &str,
+    deserializer: D,
+) -> Result<OwnedFd, D::Error> {
+    let index = u32::deserialize(deserializer)? as usize;
+    CROSSING.with_borrow_mut(|crossing| match crossing {
+        Some(Crossing::Inward(fds)) => fds
+            .get_mut(index)
+            .and_then(Option::take)
+            .ok_or_else(|| D::Error::custom(format!("the descriptor of a {what} is missing"))),
+        _ => Err(D::Error::custom(format!(
+            "a {what} can be deserialised only from what another process has sent"
+        ))),
+    })
+}

@@ -1,0 +1,14 @@
+//! How a value crosses: the codec, the packets, and the descriptors that travel with a value.
+//!
+//! The layout and what happens on each kind of damage is in `README.md` beside this file.
+
+mod codec;
+pub(crate) mod endpoint;
+mod handles;
+mod packet;
+
+pub(crate) use codec::{decode, encode};
+pub use codec::{DecodeError, EncodeError};
+pub(crate) use handles::{deserialize_fd, serialize_fd};
+pub(crate) use packet::{Kind, Packet, RecvFailure, SendFailure, recv, send};
+

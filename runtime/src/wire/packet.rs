@@ -1,0 +1,253 @@
+//! One message, one packet: its layout, its sending and its receiving. See `README.md`.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::sys::memfd::{self, Mapping};
+use crate::sys::poll::{self, Wait};
+use crate::sys::socket::{self, MAX_FDS};
+
+/// What a packet is for. Each room that sends packets has letters of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind(pub(crate) u8);
+
+const HEADER: usize = 16;
+
+/// The longest payload that goes in the packet itself; a longer one goes in a sealed file.
+///
+/// A packet must fit into a socket's buffer (208 KiB by default) or it can never be sent, and two
+/// should, so that sender and receiver overlap.
+pub(super) const INLINE_MAX: usize = 64 << 10;
+
+/// The payload is in a sealed file, which is the first descriptor.
+const IN_FILE: u8 = 1;
+/// The value's descriptors are queued in a socket, which is the next descriptor: there are more
+/// than one packet can carry.
+const IN_CARRIER: u8 = 2;
+
+/// More descriptors than this in one message is a lie, or a mistake.
+const FDS_MAX: usize = 1 << 20;
+
+/// Why a packet was not sent. Nothing of it has been seen by anybody then.
+#[derive(Debug)]
+pub(crate) enum SendFailure {
+    /// Nobody is left to receive it.
+    Disconnected,
+    /// There was no room in time.
+    TimedOut,
+    Os(io::Error),
+}
+
+/// Why no packet was received.
+#[derive(Debug)]
+pub(crate) enum RecvFailure {
+    /// Nobody is left to send one, and none is left to read.
+    Disconnected,
+    /// None came in time.
+    TimedOut,
+    /// One came that this program does not send. It is gone; the next may be sound.
+    Corrupt(&'static str),
+    /// One came, but this process had no room for its descriptors. It is gone.
+    DescriptorsLost,
+    Os(io::Error),
+}
+
+impl From<Errno> for SendFailure {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::EPIPE | Errno::ECONNREFUSED | Errno::ENOTCONN => Self::Disconnected,
+            other => Self::Os(other.into()),
+        }
+    }
+}
+
+impl From<SendFailure> for io::Error {
+    fn from(failure: SendFailure) -> Self {
+        match failure {
+            SendFailure::Disconnected => Errno::EPIPE.into(),
+            SendFailure::TimedOut => Errno::EAGAIN.into(),
+            SendFailure::Os(error) => error,
+        }
+    }
+}
+
+impl From<Errno> for RecvFailure {
+    fn from(error: Errno) -> Self {
+        Self::Os(error.into())
+    }
+}
+
+/// Sends one packet: `payload`, with duplicates of `fds` beside it.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    kind: Kind,
+    payload: &[u8],
+    fds: &[BorrowedFd<'_>],
+    wait: Wait,
+) -> Result<(), SendFailure> {
+    let mut flags = 0;
+    let mut inline = payload;
+    let file;
+    let carrier;
+    let mut carried: Vec<BorrowedFd<'_>>;
+    let mut descriptors = fds;
+    let in_file = payload.len() > INLINE_MAX;
+    if in_file || fds.len() > MAX_FDS {
+        carried = Vec::with_capacity(MAX_FDS);
+        if in_file {
+            file = memfd::sealed(payload).map_err(SendFailure::Os)?;
+            carried.push(file.as_fd());
+            flags |= IN_FILE;
+            inline = &[];
+        }
+        if carried.len() + fds.len() > MAX_FDS {
+            carrier = fill_carrier(fds)?;
+            carried.push(carrier.as_fd());
+            flags |= IN_CARRIER;
+        } else {
+            carried.extend_from_slice(fds);
+        }
+        descriptors = &carried;
+    }
+
+    let mut header = [0; HEADER];
+    header[0] = kind.0;
+    header[1] = flags;
+    header[4..8].copy_from_slice(&(fds.len() as u32).to_le_bytes());
+    header[8..].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+    let parts = [IoSlice::new(&header), IoSlice::new(inline)];
+    loop {
+        match socket::send(socket, &parts, descriptors, wait == Wait::Forever) {
+            Err(Errno::EAGAIN) if wait == Wait::Never || !poll::writable(socket, wait)? => {
+                return Err(SendFailure::TimedOut);
+            }
+            Err(Errno::EAGAIN) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// A socket with all of `fds` queued in it, to be sent in their place.
+fn fill_carrier(fds: &[BorrowedFd<'_>]) -> Result<OwnedFd, SendFailure> {
+    let (inward, outward) = socket::pair()?;
+    for batch in fds.chunks(MAX_FDS) {
+        socket::send(inward.as_fd(), &[IoSlice::new(&[0])], batch, false).map_err(|error| {
+            // EAGAIN: the carrier's buffer is full. There is nobody to empty it.
+            let error = if error == Errno::EAGAIN { Errno::ETOOMANYREFS } else { error };
+            SendFailure::Os(error.into())
+        })?;
+    }
+    Ok(outward)
+}
+
+/// A packet that was received; the payload lives as long as the receiving closure.
+#[derive(Debug)]
+pub(crate) struct Packet<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) payload: &'a [u8],
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+thread_local! {
+    /// Where packets are received: kept, so that receiving allocates nothing.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Receives one packet, and passes it to `consume`.
+pub(crate) fn recv<R>(
+    socket: BorrowedFd<'_>,
+    wait: Wait,
+    consume: impl FnOnce(Packet<'_>) -> R,
+) -> Result<R, RecvFailure> {
+    // Taken, not borrowed: `consume` decodes, and a user's `Deserialize` may receive in its turn.
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    buffer.reserve(HEADER + INLINE_MAX);
+    let result = recv_into(socket, wait, &mut buffer, consume);
+    BUFFER.set(buffer);
+    result
+}
+
+fn recv_into<R>(
+    socket: BorrowedFd<'_>,
+    wait: Wait,
+    buffer: &mut Vec<u8>,
+    consume: impl FnOnce(Packet<'_>) -> R,
+) -> Result<R, RecvFailure> {
+    let mut fds = Vec::new();
+    let received = loop {
+        match socket::recv(socket, buffer, &mut fds, wait == Wait::Forever) {
+            // Another receiver may be quicker than we are after the poll: then wait again.
+            Err(Errno::EAGAIN) if wait == Wait::Never || !poll::readable(socket, wait)? => {
+                return Err(RecvFailure::TimedOut);
+            }
+            Err(Errno::EAGAIN) => {}
+            done => break done?,
+        }
+    };
+    if received.len == 0 {
+        return Err(RecvFailure::Disconnected);
+    }
+    if received.fds_lost {
+        return Err(RecvFailure::DescriptorsLost);
+    }
+    if received.truncated {
+        return Err(RecvFailure::Corrupt("a packet longer than any we send"));
+    }
+    let Some((header, inline)) = buffer.split_first_chunk::<HEADER>() else {
+        return Err(RecvFailure::Corrupt("a packet shorter than its header"));
+    };
+    let &[kind, flags, _, _, fd_count @ .., _, _, _, _, _, _, _, _] = header;
+    let fd_count = u32::from_le_bytes(fd_count) as usize;
+    let Ok(len) = usize::try_from(u64::from_le_bytes(*header.last_chunk().expect("16 bytes"))) else {
+        return Err(RecvFailure::Corrupt("a length beyond this machine's memory"));
+    };
+
+    let mut carried = fds.into_iter();
+    let mapping;
+    let payload = if flags & IN_FILE == 0 {
+        inline
+    } else {
+        let file = carried.next().ok_or(RecvFailure::Corrupt("a packet without its file"))?;
+        mapping = Mapping::of_sealed(&file, len)?
+            .ok_or(RecvFailure::Corrupt("a file that is not sealed, or not as long as was said"))?;
+        &*mapping
+    };
+    if payload.len() != len {
+        return Err(RecvFailure::Corrupt("a packet not as long as was said"));
+    }
+    let fds = if flags & IN_CARRIER == 0 {
+        carried.collect()
+    } else {
+        let carrier = carried.next().ok_or(RecvFailure::Corrupt("a packet without its carrier"))?;
+        empty_carrier(&carrier, fd_count)?
+    };
+    if fds.len() != fd_count {
+        return Err(RecvFailure::Corrupt("a packet without all of its descriptors"));
+    }
+    Ok(consume(Packet { kind: Kind(kind), payload, fds }))
+}
+
+/// The descriptors that [`fill_carrier`] queued.
+fn empty_carrier(carrier: &OwnedFd, count: usize) -> Result<Vec<OwnedFd>, RecvFailure> {
+    if count > FDS_MAX || !socket::is_packet_socket(carrier.as_fd()) {
+        return Err(RecvFailure::Corrupt("a carrier that is none of ours"));
+    }
+    let mut fds = Vec::new();
+    let mut byte = Vec::with_capacity(1);
+    while fds.len() < count {
+        byte.clear();
+        // Everything was queued before the carrier was sent, so there is nothing to wait for.
+        let received = socket::recv(carrier.as_fd(), &mut byte, &mut fds, false)?;
+        if received.fds_lost {
+            return Err(RecvFailure::DescriptorsLost);
+        }
+        if received.len == 0 {
+            break;
+        }
+    }
+    Ok(fds)
+}

@@ -1,0 +1,8 @@
+use offspring::process;
+
+#[process]
+fn serve() -> ! {
+    loop {}
+}
+
+fn main() {}
