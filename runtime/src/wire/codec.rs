@@ -45,7 +45,7 @@ impl EncodeError {
 }
 
 impl DecodeError {
-    pub(crate) fn new<T>(reason: impl Into<String>) -> Self {
+    pub(crate) fn new<T: ?Sized>(reason: impl Into<String>) -> Self {
         Self { type_name: type_name::<T>(), reason: reason.into() }
     }
 

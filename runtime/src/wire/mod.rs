@@ -3,12 +3,14 @@
 //! The layout and what happens on each kind of damage is in `README.md` beside this file.
 
 mod codec;
+mod descriptor;
 pub(crate) mod endpoint;
 mod handles;
 mod packet;
 
 pub(crate) use codec::{decode, encode};
 pub use codec::{DecodeError, EncodeError};
+pub use descriptor::Fd;
 pub(crate) use handles::{deserialize_fd, serialize_fd};
 pub(crate) use packet::{Kind, Packet, RecvFailure, SendFailure, recv, send};
 

@@ -1,0 +1,99 @@
+//! Pipes: typed messages between processes, and between threads.
+//!
+//! - [`end`]: one end of a pipe, untyped, and how it crosses to another process
+//! - [`sender`], [`receiver`], [`duplex`]: the typed faces of an end
+//! - [`errors`]: what can go wrong with each operation, and what it gives back
+
+use std::io;
+
+mod duplex;
+mod end;
+mod errors;
+mod receiver;
+mod sender;
+
+pub use duplex::Duplex;
+pub use errors::{
+    RecvError, RecvIntoError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
+    TrySendError,
+};
+pub use receiver::{IntoIter, Iter, Receiver};
+pub use sender::Sender;
+
+use crate::error::{Error, Result};
+use crate::sys::socket;
+
+/// A one-way pipe for messages of type `T`. Python's `Pipe(duplex=False)`, the other way round:
+/// the sender is first, as in `std::sync::mpsc`.
+///
+/// Both ends can be cloned, used by many threads, and sent to other processes. Each message
+/// arrives whole, once, at one of the receivers, and those of one sender in their order. Some 200
+/// KiB of messages fit into a pipe (fewer than 300 however small); then [`send`](Sender::send)
+/// waits for a receiver.
+///
+/// # When a process dies
+/// What it has sent is there to be received; of what it was just sending, nothing is. When the
+/// last sender is gone, wherever it was, receivers get what is left and then
+/// [`Disconnected`](RecvError::Disconnected). When the last receiver is gone, senders get
+/// [`Disconnected`](SendError::Disconnected) and their value back.
+///
+/// # Errors
+/// [`Error::Os`] if the system has no descriptors left.
+///
+/// ```
+/// use offspring::{Sender, process};
+///
+/// #[process]
+/// fn count(numbers: Sender<u64>) {
+///     (0..1000).for_each(|n| numbers.send(n).unwrap());
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (tx, rx) = offspring::pipe()?;
+/// count(tx).spawn()?;
+/// assert_eq!(rx.iter().sum::<u64>(), 499_500); // ends when every sender is gone
+/// # Ok(())
+/// # }
+/// ```
+pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>)> {
+    let (a, b) = ends()?;
+    Ok((Sender::new(a), Receiver::new(b)))
+}
+
+/// A two-way pipe: what one end sends, the other receives. Python's `Pipe()`.
+///
+/// Each end holds until it is dropped everywhere, and otherwise all is as with [`pipe`].
+///
+/// # Errors
+/// [`Error::Os`] if the system has no descriptors left.
+///
+/// ```
+/// use offspring::{Duplex, process};
+///
+/// #[process]
+/// fn double(numbers: Duplex<u64, u32>) {
+///     while let Ok(number) = numbers.recv() {
+///         numbers.send(u64::from(number) * 2).unwrap();
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (here, there) = offspring::duplex()?;
+/// let child = double(there).spawn()?;
+/// here.send(21)?;
+/// assert_eq!(here.recv()?, 42);
+/// drop(here); // the child's `recv` fails, and it ends
+/// child.join()?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn duplex<A, B>() -> Result<(Duplex<A, B>, Duplex<B, A>)> {
+    let (a, b) = ends()?;
+    Ok((Duplex::new(a), Duplex::new(b)))
+}
+
+fn ends() -> Result<(end::End, end::End)> {
+    let (a, b) =
+        socket::pair().map_err(|error| Error::os("make a pipe", io::Error::from(error)))?;
+    Ok((end::End::new(a), end::End::new(b)))
+}

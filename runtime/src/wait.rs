@@ -1,0 +1,97 @@
+//! Waiting for the first of several things.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags};
+
+use crate::error::{Error, Result};
+use crate::pipe::{Duplex, Receiver};
+use crate::process::{Child, ChildHandle};
+use crate::sys::poll::{self, Wait};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// What [`wait`] can wait for: a child's end, something to receive, or a descriptor of your own
+/// that can be read.
+pub trait Waitable: sealed::Sealed {
+    /// The descriptor that is readable when there is nothing more to wait for.
+    #[doc(hidden)]
+    fn readiness(&self) -> BorrowedFd<'_>;
+}
+
+macro_rules! waitable {
+    ($(<$($generic:ident),*> $type:ty;)*) => {$(
+        impl<$($generic),*> sealed::Sealed for $type {}
+        impl<$($generic),*> Waitable for $type {
+            fn readiness(&self) -> BorrowedFd<'_> {
+                self.as_fd()
+            }
+        }
+    )*};
+}
+
+waitable! {
+    <T> Child<T>;
+    <> ChildHandle;
+    <T> Receiver<T>;
+    <S, R> Duplex<S, R>;
+    <> BorrowedFd<'_>;
+    <> OwnedFd;
+    <> std::fs::File;
+    <> std::io::PipeReader;
+    <> std::net::TcpListener;
+    <> std::net::TcpStream;
+    <> std::net::UdpSocket;
+    <> std::os::unix::net::UnixDatagram;
+    <> std::os::unix::net::UnixListener;
+    <> std::os::unix::net::UnixStream;
+    <> std::process::ChildStdout;
+    <> std::process::ChildStderr;
+}
+
+/// Waits until at least one of `sources` is ready, and gives the places of those that are, in
+/// order. With a timeout (a `Duration`, or `None` for as long as it takes) it may give none.
+///
+/// A child is ready when it has ended, a receiver when there is something to receive or no sender
+/// is left. Python's `connection.wait`, and `sentinel`.
+///
+/// # Errors
+/// [`Error::Os`] if there are more sources than this process may have descriptors.
+///
+/// ```
+/// use offspring::{Sender, process};
+/// use std::time::Duration;
+///
+/// #[process]
+/// fn answer(after_millis: u64, to: Sender<u64>) {
+///     std::thread::sleep(Duration::from_millis(after_millis));
+///     to.send(after_millis).unwrap();
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (slow, from_slow) = offspring::pipe()?;
+/// let (quick, from_quick) = offspring::pipe()?;
+/// let child = answer(600_000, slow).spawn()?;
+/// answer(1, quick).spawn()?;
+///
+/// assert_eq!(offspring::wait(&[&child, &from_slow, &from_quick], None)?, [2]);
+/// assert_eq!(offspring::wait(&[&child, &from_slow], Duration::from_millis(5))?, []);
+/// child.kill()?;
+/// assert_eq!(offspring::wait(&[&child], Duration::from_secs(60))?, [0]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn wait(sources: &[&dyn Waitable], timeout: impl Into<Option<Duration>>) -> Result<Vec<usize>> {
+    let mut fds: Vec<_> = sources
+        .iter()
+        .map(|source| PollFd::new(source.readiness(), PollFlags::POLLIN))
+        .collect();
+    let wait = timeout.into().map_or(Wait::Forever, Wait::at_most);
+    poll::poll(&mut fds, wait)
+        .map_err(|error| Error::os(format!("wait for {} sources", sources.len()), error))?;
+    let ready = fds.iter().enumerate().filter(|(_, fd)| fd.any().unwrap_or(true));
+    Ok(ready.map(|(index, _)| index).collect())
+}
