@@ -85,10 +85,8 @@ waitable! {
 /// # }
 /// ```
 pub fn wait(sources: &[&dyn Waitable], timeout: impl Into<Option<Duration>>) -> Result<Vec<usize>> {
-    let mut fds: Vec<_> = sources
-        .iter()
-        .map(|source| PollFd::new(source.readiness(), PollFlags::POLLIN))
-        .collect();
+    let mut fds: Vec<_> =
+        sources.iter().map(|source| PollFd::new(source.readiness(), PollFlags::POLLIN)).collect();
     let wait = timeout.into().map_or(Wait::Forever, Wait::at_most);
     poll::poll(&mut fds, wait)
         .map_err(|error| Error::os(format!("wait for {} sources", sources.len()), error))?;

@@ -13,7 +13,8 @@ pub(super) fn start(child_main: ChildMain, env: &Environment) -> Result<Started>
     if sys::threads::is_single_threaded() != Some(true) {
         return Err(Error::Multithreaded);
     }
-    let (parents, childs) = socket::pair().map_err(|error| Error::os("make a socket pair", error))?;
+    let (parents, childs) =
+        socket::pair().map_err(|error| Error::os("make a socket pair", error))?;
     // What lies in the buffer would otherwise be printed twice.
     let _ = std::io::stdout().flush();
     // SAFETY: just seen, and nothing here has started a thread since.
@@ -36,4 +37,3 @@ pub(super) fn start(child_main: ChildMain, env: &Environment) -> Result<Started>
 pub(crate) fn forget_parent() {
     forkserver::end_server();
 }
-

@@ -206,7 +206,9 @@ fn become_summoned(summons: &Summons, channel: OwnedFd, program: Program) -> ! {
     let heard = Refusal::answer(refusal, &channel);
     match (heard, refusal, summons.role, cloner) {
         (true, None, Role::Child, _) => (program.child_main)(channel, Origin::Fresh(None)),
-        (true, None, Role::Server, Ok(cloner)) => server::serve(channel, cloner, program.child_main),
+        (true, None, Role::Server, Ok(cloner)) => {
+            server::serve(channel, cloner, program.child_main)
+        }
         _ => sys::signal::exit_now(1),
     }
 }

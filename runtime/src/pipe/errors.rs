@@ -32,7 +32,8 @@ pub(super) enum RecvProblem {
     Os(io::Error),
 }
 
-const NO_RECEIVER: &str = "no receiver is left: the processes that held one have dropped it or ended";
+const NO_RECEIVER: &str =
+    "no receiver is left: the processes that held one have dropped it or ended";
 const NO_SENDER: &str = "no sender is left: the processes that held one have dropped it or ended";
 
 macro_rules! send_error {

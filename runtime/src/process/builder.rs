@@ -206,9 +206,9 @@ impl Builder {
         table::sweep_sometimes();
 
         let started = deliver(method, &env, |started| {
-            instructions.env = started.needs_env.then(|| {
-                env.iter().map(|(key, value)| (bytes_of(key), bytes_of(value))).collect()
-            });
+            instructions.env = started
+                .needs_env
+                .then(|| env.iter().map(|(key, value)| (bytes_of(key), bytes_of(value))).collect());
             let here;
             let dir = match &dir {
                 Some(dir) => Some(dir.as_fd()),
@@ -248,16 +248,18 @@ impl Builder {
             id,
         });
         let [stdin, stdout, stderr] = streams.map(|stream| stream.ours);
-        Ok(Child::new(handle, stdin.map(Into::into), stdout.map(Into::into), stderr.map(Into::into)))
+        Ok(Child::new(
+            handle,
+            stdin.map(Into::into),
+            stdout.map(Into::into),
+            stderr.map(Into::into),
+        ))
     }
 
     /// The environment the process is to have.
     fn environment(&self) -> Result<Environment> {
-        let mut env: Environment = if self.clear_env {
-            Environment::new()
-        } else {
-            std::env::vars_os().collect()
-        };
+        let mut env: Environment =
+            if self.clear_env { Environment::new() } else { std::env::vars_os().collect() };
         for (key, value) in &self.env {
             check("the name of a variable", key, b"\0=")?;
             env.retain(|(known, _)| known != key);
@@ -332,4 +334,3 @@ pub fn set_start_method(method: StartMethod) {
 pub fn start_method() -> StartMethod {
     StartMethod::from_index(START_METHOD.load(Ordering::Relaxed))
 }
-

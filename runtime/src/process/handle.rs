@@ -10,8 +10,8 @@ use nix::libc;
 
 use super::table;
 use crate::error::{Error, Result};
-use crate::sys::poll::{self, Wait};
 use crate::sys::pidfd;
+use crate::sys::poll::{self, Wait};
 use crate::wire::endpoint::Endpoint;
 
 /// A handle to a child of this process: all that [`Child`](crate::Child) can do, save for its value.
@@ -138,7 +138,10 @@ impl ChildHandle {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
             Err(error) => {
                 let Shared { name, pid, .. } = &*self.0;
-                Err(Error::os(format!("send signal {signal} to process '{name}' (pid {pid})"), error))
+                Err(Error::os(
+                    format!("send signal {signal} to process '{name}' (pid {pid})"),
+                    error,
+                ))
             }
         }
     }
@@ -186,4 +189,3 @@ impl AsFd for ChildHandle {
         self.0.pidfd.as_fd()
     }
 }
-

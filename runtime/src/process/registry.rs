@@ -39,7 +39,16 @@ impl Entry {
         line: u32,
         column: u32,
     ) -> Self {
-        Self { path, name, signature, file, line, column, run: run::<P>, started: AtomicU32::new(0) }
+        Self {
+            path,
+            name,
+            signature,
+            file,
+            line,
+            column,
+            run: run::<P>,
+            started: AtomicU32::new(0),
+        }
     }
 
     /// What tells it from every other process of the program.
@@ -115,8 +124,10 @@ struct Table {
 fn table() -> Result<&'static Table> {
     static TABLE: OnceLock<std::result::Result<Table, [&'static Entry; 2]>> = OnceLock::new();
     let table = TABLE.get_or_init(|| {
-        let mut entries: Vec<_> =
-            inventory::iter::<Registration>.into_iter().map(|registration| registration.0).collect();
+        let mut entries: Vec<_> = inventory::iter::<Registration>
+            .into_iter()
+            .map(|registration| registration.0)
+            .collect();
         entries.sort_by_key(|entry| entry.key());
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
             return Err([pair[0], pair[1]]);

@@ -62,10 +62,8 @@ pub(super) fn sweep_sometimes() {
 /// Reaps the children that have ended; gives the others.
 pub(super) fn sweep() -> Vec<ChildHandle> {
     let children: Vec<_> = table().children.values().cloned().collect();
-    let mut fds: Vec<_> = children
-        .iter()
-        .map(|child| PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN))
-        .collect();
+    let mut fds: Vec<_> =
+        children.iter().map(|child| PollFd::new(child.pidfd.as_fd(), PollFlags::POLLIN)).collect();
     let ended: Vec<_> = match poll::poll(&mut fds, Wait::Never) {
         Ok(_) => fds.iter().map(|fd| fd.any().unwrap_or(false)).collect(),
         Err(_) => return children.into_iter().map(ChildHandle).collect(),

@@ -17,8 +17,7 @@ use crate::sys::{fd, lifeline, limits, signal, startup};
 use crate::wire::{self, endpoint};
 
 /// What the launcher runs in a child.
-pub(super) const PROGRAM: Program =
-    Program { fingerprint: registry::fingerprint, child_main };
+pub(super) const PROGRAM: Program = Program { fingerprint: registry::fingerprint, child_main };
 
 /// The exit code of a process that panicked: the same as of a Rust program.
 const PANICKED: i32 = 101;
@@ -38,7 +37,8 @@ fn child_main(channel: OwnedFd, origin: Origin) -> ! {
     let outcome = wire::recv(channel.as_fd(), Wait::Forever, |packet| {
         let (instructions, equipment, process, fds) =
             Instructions::decode(packet).map_err(Outcome::Unequipped)?;
-        let entry = equip(&channel, instructions, equipment, &origin).map_err(Outcome::Unequipped)?;
+        let entry =
+            equip(&channel, instructions, equipment, &origin).map_err(Outcome::Unequipped)?;
         Ok(entry.run(process, fds))
     });
     let Ok(outcome) = outcome else {

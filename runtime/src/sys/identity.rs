@@ -12,8 +12,10 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn now() -> Self {
-        let users = getresuid().map_or([0; 3], |id| [id.real, id.effective, id.saved].map(Into::into));
-        let groups = getresgid().map_or([0; 3], |id| [id.real, id.effective, id.saved].map(Into::into));
+        let users =
+            getresuid().map_or([0; 3], |id| [id.real, id.effective, id.saved].map(Into::into));
+        let groups =
+            getresgid().map_or([0; 3], |id| [id.real, id.effective, id.saved].map(Into::into));
         Self { pid: std::process::id(), users, groups }
     }
 }

@@ -70,7 +70,8 @@ unsafe extern "C" fn look_at_main(
         }
         if let Some(array) = array {
             let start = ptr::with_exposed_provenance(array);
-            *found.cast() = Some(std::slice::from_raw_parts::<usize>(start, bytes / size_of::<usize>()));
+            *found.cast() =
+                Some(std::slice::from_raw_parts::<usize>(start, bytes / size_of::<usize>()));
         }
     }
     1 // the first object was the one: stop

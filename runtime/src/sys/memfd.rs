@@ -64,7 +64,14 @@ impl Mapping {
         }
         // SAFETY: a fresh mapping, at an address of the kernel's choice, replaces nothing.
         let start = unsafe {
-            mmap(None, size, ProtFlags::PROT_READ, MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE, fd, 0)
+            mmap(
+                None,
+                size,
+                ProtFlags::PROT_READ,
+                MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE,
+                fd,
+                0,
+            )
         }?;
         Ok(Some(Self { start, len }))
     }

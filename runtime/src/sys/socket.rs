@@ -18,12 +18,8 @@ pub(crate) const MAX_FDS: usize = 253;
 
 /// A connected pair of packet sockets.
 pub(crate) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
-    let (a, b) = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?;
+    let (a, b) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     Ok((above_stdio(a)?, above_stdio(b)?))
 }
 
@@ -155,11 +151,7 @@ pub(crate) fn recv(
             Err(_) => fds_lost = true,
         }
     }
-    Ok(Received {
-        len,
-        truncated: message.msg_flags & libc::MSG_TRUNC != 0,
-        fds_lost,
-    })
+    Ok(Received { len, truncated: message.msg_flags & libc::MSG_TRUNC != 0, fds_lost })
 }
 
 /// Whether the other end is gone and nothing is left to read.
@@ -182,4 +174,3 @@ pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
         }
     }
 }
-

@@ -19,7 +19,8 @@ const MARGIN: usize = 64 << 10;
 /// Installs the handler, on a stack of its own. Both survive a `fork`.
 pub(crate) fn report_overflow() {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_STACK) else { return };
-    let Some(top) = super::auxv::executed_path().map(|path| path.as_os_str().as_encoded_bytes().as_ptr() as usize)
+    let Some(top) = super::auxv::executed_path()
+        .map(|path| path.as_os_str().as_encoded_bytes().as_ptr() as usize)
     else {
         return;
     };

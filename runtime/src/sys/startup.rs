@@ -30,7 +30,9 @@ pub(crate) unsafe fn remove_variable(name: &str) {
 ///
 /// # Safety
 /// No other thread may exist.
-pub(crate) unsafe fn replace_environment(env: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>) {
+pub(crate) unsafe fn replace_environment(
+    env: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+) {
     // SAFETY: the caller promises that nobody reads the environment meanwhile.
     unsafe {
         libc::clearenv();

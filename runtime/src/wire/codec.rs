@@ -82,9 +82,9 @@ pub(crate) fn decode<T: DeserializeOwned>(
     let options = options().with_limit(bytes.len() as u64).reject_trailing_bytes();
     let (result, left) = handles::provide(fds, || options.deserialize(bytes));
     match result {
-        Ok(_) if left > 0 => {
-            Err(DecodeError::new::<T>(format!("{left} descriptors came with it that it does not use")))
-        }
+        Ok(_) if left > 0 => Err(DecodeError::new::<T>(format!(
+            "{left} descriptors came with it that it does not use"
+        ))),
         Ok(value) => Ok(value),
         Err(error) => Err(DecodeError::new::<T>(error.to_string())),
     }

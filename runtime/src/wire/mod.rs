@@ -8,9 +8,8 @@ pub(crate) mod endpoint;
 mod handles;
 mod packet;
 
-pub(crate) use codec::{decode, encode};
 pub use codec::{DecodeError, EncodeError};
+pub(crate) use codec::{decode, encode};
 pub use descriptor::Fd;
 pub(crate) use handles::{deserialize_fd, serialize_fd};
 pub(crate) use packet::{Kind, Packet, RecvFailure, SendFailure, recv, send};
-

@@ -202,7 +202,8 @@ fn recv_into<R>(
     };
     let &[kind, flags, _, _, fd_count @ .., _, _, _, _, _, _, _, _] = header;
     let fd_count = u32::from_le_bytes(fd_count) as usize;
-    let Ok(len) = usize::try_from(u64::from_le_bytes(*header.last_chunk().expect("16 bytes"))) else {
+    let Ok(len) = usize::try_from(u64::from_le_bytes(*header.last_chunk().expect("16 bytes")))
+    else {
         return Err(RecvFailure::Corrupt("a length beyond this machine's memory"));
     };
 
