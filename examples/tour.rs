@@ -1,0 +1,28 @@
+//! All the examples, one after the other: what `cargo run -p examples` shows.
+
+use std::error::Error;
+
+mod function;
+mod lifecycle;
+mod pipe;
+mod structure;
+mod survive;
+
+/// An example's `main`.
+type Example = fn() -> Result<(), Box<dyn Error>>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let examples: [(&str, Example); 5] = [
+        ("Functions that run in other processes, and return values", function::main),
+        ("Structs that run in other processes", structure::main),
+        ("Processes that talk over pipes", pipe::main),
+        ("The life of a process", lifecycle::main),
+        ("A program that survives what it calls", survive::main),
+    ];
+    for (title, example) in examples {
+        println!("{title}");
+        example()?;
+        println!();
+    }
+    Ok(())
+}
