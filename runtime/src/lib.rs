@@ -1,4 +1,93 @@
-//! Multiprocessing for Rust on Linux.
+//! Multiprocessing for Rust on Linux: work that runs in another process, with typed results, pipes,
+//! and a parent that survives whatever becomes of it.
+//!
+//! `#[process]` on a function makes a call of it *describe* work. [`spawn`](Process::spawn) does
+//! the work in a child process, `run` does it here.
+//!
+//! ```
+//! use offspring::{JoinError, process};
+//!
+//! #[process]
+//! fn parse(input: String) -> usize {
+//!     if input == "trap" {
+//!         std::process::abort(); // as a bug in a C library would
+//!     }
+//!     input.len()
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let good = parse("some text".into()).spawn()?;
+//! let bad = parse("trap".into()).spawn()?;
+//!
+//! assert_eq!(good.join()?, 9);
+//! match bad.join() {
+//!     Err(JoinError::Exited(exit)) => println!("{exit}"), // ... was killed by signal 6 (SIGABRT)
+//!     other => panic!("{other:?}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The one idea
+//!
+//! **A process is a value that describes work.** Like a future it does nothing until it is started.
+//! A struct that implements [`Process`] is that value written out by hand; a function with
+//! `#[process]` is shorthand for such a struct, whose fields are the arguments. What travels to the
+//! child is the process's registered name and its serialised fields, never an address, so a child
+//! can only do what the program declares.
+//!
+//! # What is in here
+//!
+//! | to | use | in Python |
+//! |---|---|---|
+//! | declare a process | [`#[process]`](macro@process), [`Process`] | `Process(target=..)`, a subclass with `run` |
+//! | start one | `work(..).spawn()`, [`spawn`], [`Builder`] | `start()` |
+//! | watch and end it | [`Child`], [`ChildHandle`], [`active_children`] | `is_alive`, `join`, `terminate`, `kill`, `exitcode` |
+//! | learn what came of it | [`Child::join`], [`JoinError`] | (only the exit code) |
+//! | choose how it is made | [`StartMethod`], [`set_start_method`] | `set_start_method`, `get_context` |
+//! | know who one is | [`current`], [`parent`], [`cpu_count`] | `current_process`, `parent_process`, `cpu_count` |
+//! | talk | [`pipe()`], [`duplex`], [`Sender`], [`Receiver`], [`Duplex`] | `Pipe` |
+//! | send files and sockets | [`Fd`] | `reduction.DupFd`, picklable sockets |
+//! | wait for several things | [`wait()`] | `connection.wait`, `sentinel` |
+//!
+//! # What it promises
+//!
+//! - **A child that dies is an error of its own, at once**: [`JoinError`] tells a panic (with its
+//!   message, place and backtrace) from a signal, from an exit, and names the process and its pid.
+//! - **No child outlives its parent by accident.** When `main` returns or `exit` is called, children
+//!   are waited for, and daemons ended. When the parent dies in any other way, `kill -9` included,
+//!   the kernel kills its children, and theirs, in the same moment. What shall live on is
+//!   [detached](Builder::detached) on purpose.
+//! - **No signal hits the wrong process**: everything goes by pidfd, never by number.
+//! - **A message arrives whole or not at all**, whoever is killed while sending or receiving.
+//! - **Nothing leaks**: no names in any file system, no descriptor in a child that it was not given,
+//!   no zombies, no helper threads. One helper process, the [fork server](StartMethod::Forkserver),
+//!   ends with its owner.
+//! - **Threads do no harm**: by default nothing is forked that has any.
+//!
+//! # What it needs
+//!
+//! - Linux 5.4 or newer (5.9 to be quick at it); x86-64 and others with the same `clone` arguments
+//!   as AArch64 and RISC-V. With glibc, nothing needs to be done in `main`; with musl, call
+//!   [`init`] there.
+//! - The program itself must be linked with this crate: in a shared object that another program
+//!   loads (a plugin, a Python extension), starting a process is
+//!   [refused](Error::NotTheProgram).
+//! - A crate that is only in `Cargo.toml`, and that no code names, is not linked, and its processes
+//!   do not exist: write `use that_crate as _;`.
+//! - Arguments and results must serialise by serde in a form that is not self-describing (bincode):
+//!   `#[serde(flatten)]`, `#[serde(untagged)]`, `#[serde(skip_serializing_if)]` and
+//!   `serde_json::Value` fail with an error.
+//!
+//! # How it differs from `fork`
+//!
+//! A child does not begin as a copy of its parent (unless that is [asked for](StartMethod::Fork)).
+//! It has the parent's arguments, environment, working directory, standard streams, user and group
+//! as they are when it is started; the values it was given; and statics as they are before `main`.
+//! It never runs `main`. All children of one fork server share their memory layout and the stack
+//! protector's value, as forked processes do: use [`StartMethod::Spawn`] where a child that is taken
+//! over must not know its siblings'.
+
 #![deny(unsafe_code)]
 
 mod error;

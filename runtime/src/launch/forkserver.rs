@@ -1,10 +1,11 @@
 //! The fork server, from outside: starting it, getting children from it, replacing it.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
+use nix::sys::socket::{Shutdown, shutdown};
 
 use super::reentry::Role;
 use super::server::Answer;
@@ -132,8 +133,9 @@ impl Drop for Server {
         if self.identity.pid != std::process::id() {
             return; // a fork of its owner lets go of it
         }
-        // It would end by itself when its socket closes, but it may be stopped, and what is not
-        // reaped stays a zombie.
+        // The end of its socket ends it. It may be stopped: then this does, unless it has become
+        // another user's. What is not reaped stays a zombie.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
         let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), nix::libc::SIGKILL);
         let _ = sys::pidfd::await_and_reap(self.pidfd.as_fd());
         // Nor does anybody need what it has made ahead.

@@ -1,6 +1,10 @@
 //! Entry before `main`: whether this process is an executed copy of its parent, and as what.
 
 #![allow(unsafe_code)]
+#![cfg_attr(
+    any(not(target_env = "gnu"), feature = "manual-init"),
+    allow(dead_code, unused_imports, reason = "nothing runs before `main` in this build")
+)]
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -13,10 +13,8 @@ use crate::launch::reentry;
 /// ends the process. Where it is not needed it does nothing.
 ///
 /// ```
-/// fn main() {
-///     offspring::init();
-///     // ...
-/// }
+/// offspring::init(); // first thing in `main`
+/// // ...
 /// ```
 pub fn init() {
     if !reentry::ENTERS_BEFORE_MAIN {

@@ -7,8 +7,14 @@ use std::sync::{PoisonError, RwLock};
 pub(super) struct Told {
     pub(super) name: String,
     pub(super) daemon: bool,
-    pub(super) parent: u32,
-    pub(super) parent_name: String,
+    pub(super) parent: ToldOfParent,
+}
+
+/// What a child was told of its parent.
+#[derive(Debug)]
+pub(super) struct ToldOfParent {
+    pub(super) name: String,
+    pub(super) pid: u32,
 }
 
 /// `None` in a process that is nobody's child. A forked child begins with its parent's.
@@ -77,24 +83,24 @@ impl Current {
 /// # }
 /// ```
 pub fn parent() -> Option<Parent> {
-    told().map(|told| Parent { told })
+    told().map(|told| Parent { told: &told.parent })
 }
 
 /// The process that started this one: see [`parent`].
 #[derive(Debug, Clone, Copy)]
 pub struct Parent {
-    told: &'static Told,
+    told: &'static ToldOfParent,
 }
 
 impl Parent {
     /// Its name.
     pub fn name(&self) -> &'static str {
-        &self.told.parent_name
+        &self.told.name
     }
 
     /// Its process number.
     pub fn pid(&self) -> u32 {
-        self.told.parent
+        self.told.pid
     }
 
     /// Whether it still lives.
@@ -103,7 +109,7 @@ impl Parent {
     /// in the moment its parent ends.
     pub fn is_alive(&self) -> bool {
         // An orphan is given another parent at once.
-        std::os::unix::process::parent_id() == self.told.parent
+        std::os::unix::process::parent_id() == self.told.pid
     }
 }
 

@@ -69,20 +69,29 @@ impl Instructions {
         let fds: Vec<_> = own.chain(fds.iter().map(AsFd::as_fd)).collect();
         wire::send(channel, Self::KIND, packet, &fds, Wait::Forever)
     }
+}
 
-    /// The instructions in a packet, the bytes of the process, and the descriptors of both.
-    pub(super) fn decode(
-        packet: Packet<'_>,
-    ) -> Result<(Self, Equipment<OwnedFd>, &[u8], Vec<OwnedFd>), String> {
+/// Everything that a child is given, as it takes it from the packet.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    pub(super) instructions: Instructions,
+    pub(super) equipment: Equipment<OwnedFd>,
+    /// The serialised process, and the descriptors of the handles in it.
+    pub(super) process: &'a [u8],
+    pub(super) fds: Vec<OwnedFd>,
+}
+
+impl<'a> Order<'a> {
+    pub(super) fn decode(packet: Packet<'a>) -> Result<Self, String> {
         let split = || {
             let (&len, rest) = packet.payload.split_first_chunk()?;
             rest.split_at_checked(u32::from_le_bytes(len) as usize)
         };
         let (own, process) = match split() {
-            Some(parts) if packet.kind == Self::KIND => parts,
+            Some(parts) if packet.kind == Instructions::KIND => parts,
             _ => return Err("the packet holds no instructions".into()),
         };
-        let instructions: Self =
+        let instructions: Instructions =
             wire::decode(own, Vec::new()).map_err(|error| error.to_string())?;
         let mut fds = packet.fds.into_iter();
         let mut next = |wanted: bool| match wanted {
@@ -94,7 +103,7 @@ impl Instructions {
             stdio: [next(stdin)?, next(stdout)?, next(stderr)?],
             dir: next(instructions.dir)?,
         };
-        Ok((instructions, equipment, process, fds.collect()))
+        Ok(Self { instructions, equipment, process, fds: fds.collect() })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use super::join_error::PanicReport;
 use super::panics::{self, Report};
-use super::protocol::{Equipment, Instructions, Outcome, text_of};
+use super::protocol::{Equipment, Instructions, Order, Outcome, text_of};
 use super::registry::{self, Entry};
 use super::{builder, exit, identity, table};
 use crate::launch::{self, Origin, Program, StartMethod};
@@ -35,8 +35,8 @@ fn child_main(channel: OwnedFd, origin: Origin) -> ! {
         held.await_readable(channel.as_fd());
     }
     let outcome = wire::recv(channel.as_fd(), Wait::Forever, |packet| {
-        let (instructions, equipment, process, fds) =
-            Instructions::decode(packet).map_err(Outcome::Unequipped)?;
+        let Order { instructions, equipment, process, fds } =
+            Order::decode(packet).map_err(Outcome::Unequipped)?;
         let entry =
             equip(&channel, instructions, equipment, &origin).map_err(Outcome::Unequipped)?;
         Ok(entry.run(process, fds))
@@ -100,8 +100,10 @@ fn equip(
     identity::become_child(identity::Told {
         name: instructions.name,
         daemon: instructions.daemon,
-        parent: std::os::unix::process::parent_id(),
-        parent_name: instructions.parent_name,
+        parent: identity::ToldOfParent {
+            name: instructions.parent_name,
+            pid: std::os::unix::process::parent_id(),
+        },
     });
     let report = match origin {
         Origin::Fresh(_) => Report::Print,

@@ -2,6 +2,11 @@
 //!
 //! References: `dl_iterate_phdr(3)`, the ELF gABI on `DT_INIT_ARRAY`.
 
+#![cfg_attr(
+    any(not(target_env = "gnu"), feature = "manual-init"),
+    allow(dead_code, reason = "nothing runs before `main` in this build")
+)]
+
 use std::ptr;
 
 use nix::libc;

@@ -10,6 +10,7 @@ use super::exec::{self, HANDED_OVER};
 use super::{fd, socket};
 
 /// What the C library passes to an initialiser.
+#[cfg_attr(any(not(target_env = "gnu"), feature = "manual-init"), allow(dead_code))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arguments {
     pub(crate) argc: libc::c_int,

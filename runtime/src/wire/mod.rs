@@ -13,3 +13,6 @@ pub(crate) use codec::{decode, encode};
 pub use descriptor::Fd;
 pub(crate) use handles::{deserialize_fd, serialize_fd};
 pub(crate) use packet::{Kind, Packet, RecvFailure, SendFailure, recv, send};
+
+#[cfg(test)]
+mod tests;
