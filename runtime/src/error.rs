@@ -55,7 +55,8 @@ pub enum Error {
     )]
     OtherBuild,
 
-    /// Two processes of the program have one name, so that neither can be told from the other.
+    /// Two processes of the program have one name and stand in one place (a macro has written both),
+    /// so that neither can be told from the other.
     #[error("two processes are named `{name}`, at {first} and at {second}: rename one")]
     Duplicate {
         /// The name, with its module path.
@@ -68,6 +69,10 @@ pub enum Error {
 
     /// This crate is part of a shared object (a plugin, an extension module), so executing the
     /// program again would run a program that knows nothing of it.
+    ///
+    /// A static program that is not position-independent says the same, since its initialisers
+    /// cannot be found: build it without `-C relocation-model=static`, or with the feature
+    /// `manual-init`.
     #[error(
         "processes can be started only by a program that offspring is linked into, \
          not by a shared object that another program has loaded"

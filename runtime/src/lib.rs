@@ -57,7 +57,9 @@
 //! - **No child outlives its parent by accident.** When `main` returns or `exit` is called, children
 //!   are waited for, and daemons ended. When the parent dies in any other way, `kill -9` included,
 //!   the kernel kills its children, and theirs, in the same moment. What shall live on is
-//!   [detached](Builder::detached) on purpose.
+//!   [detached](Builder::detached) on purpose. (A child that replaces itself by `exec`, or closes
+//!   descriptors that are not its own, gives this up; and a copy that the parent makes of itself by
+//!   a `fork` of its own counts as the parent, as long as it does not `exec`.)
 //! - **No signal hits the wrong process**: everything goes by pidfd, never by number.
 //! - **A message arrives whole or not at all**, whoever is killed while sending or receiving.
 //! - **Nothing leaks**: no names in any file system, no descriptor in a child that it was not given,
@@ -67,9 +69,9 @@
 //!
 //! # What it needs
 //!
-//! - Linux 5.4 or newer (5.9 to be quick at it); x86-64 and others with the same `clone` arguments
-//!   as AArch64 and RISC-V. With glibc, nothing needs to be done in `main`; with musl, call
-//!   [`init`] there.
+//! - Linux 5.4 or newer; for the fork server, a kernel built with `CONFIG_CHECKPOINT_RESTORE`, as
+//!   those of the distributions are (elsewhere, use [`StartMethod::Spawn`]). x86-64, AArch64, RISC-V.
+//!   With glibc, nothing needs to be done in `main`; with musl, call [`init`] there.
 //! - The program itself must be linked with this crate: in a shared object that another program
 //!   loads (a plugin, a Python extension), starting a process is
 //!   [refused](Error::NotTheProgram).
@@ -99,7 +101,7 @@ mod wait;
 mod wire;
 
 pub use error::{Error, Result};
-pub use launch::StartMethod;
+pub use launch::{StartMethod, end_fork_server};
 pub use offspring_macros::{Process, process};
 pub use pipe::{
     Duplex, IntoIter, Iter, Receiver, RecvError, RecvIntoError, RecvTimeoutError, SendError,

@@ -1,11 +1,10 @@
 //! Executing the program again, and shaking hands with what comes up.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
-use super::reentry::{MARKER, NONCE_LEN, Refusal, Role, Summons};
+use super::reentry::{MARKER, Refusal, Role, Summons, hex, nonce};
 use super::{Environment, Program, Started, died_at_start, pidfd_of_new_child};
 use crate::error::{Error, Result};
 use crate::sys::poll::Wait;
@@ -15,7 +14,7 @@ use crate::wire::{self, RecvFailure};
 /// Starts a process by executing the program.
 pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
     let (pid, channel) = execute(program, Role::Child, env)?;
-    let pidfd = pidfd_of_new_child(pid, &channel)?;
+    let (pidfd, channel) = pidfd_of_new_child(pid, channel)?;
     Ok(Started { pid, pidfd, channel, needs_env: false, needs_dir: false })
 }
 
@@ -34,44 +33,31 @@ pub(super) fn execute(program: Program, role: Role, env: &Environment) -> Result
     wire::send(ours.as_fd(), Summons::KIND, &summons.to_bytes(), &[], Wait::Never)
         .map_err(|error| Error::os("write to a new socket", error))?;
 
-    let marker = (OsString::from(MARKER), OsString::from_vec(hex(&nonce).into_bytes()));
-    let env: Vec<CString> =
-        env.iter().chain([&marker]).filter_map(|(key, value)| assignment(key, value)).collect();
+    let marker = (OsString::from(MARKER), OsString::from(hex(&nonce)));
+    let env: Vec<CString> = env
+        .iter()
+        .filter(|(key, _)| key != MARKER) // the first of a name is the one that counts
+        .chain([&marker])
+        .filter_map(|(key, value)| assignment(key, value))
+        .collect();
     let pid = exec::this_program(&theirs, &env)
         .map_err(|error| Error::os("execute this program again", error))?;
     drop(theirs); // or its end would never show
     let answer = wire::recv(ours.as_fd(), Wait::Forever, |packet| {
         Refusal::from_answer(packet.kind, packet.payload)
     });
-    match answer {
-        Ok(Some(None)) => Ok((pid, ours)),
-        Ok(Some(Some(refusal))) => {
-            let _ = sys::pidfd::await_and_reap_by_number(pid);
-            Err(refusal.into_error())
-        }
-        Ok(None) | Err(RecvFailure::Corrupt(_) | RecvFailure::DescriptorsLost) => {
-            drop(ours); // it ends when it sees this
-            let _ = sys::pidfd::await_and_reap_by_number(pid);
-            Err(Error::OtherBuild)
-        }
-        Err(RecvFailure::Disconnected | RecvFailure::TimedOut) => Err(died_at_start(pid)),
-        Err(RecvFailure::Os(error)) => Err(Error::os("hear from a new process", error)),
-    }
+    let error = match answer {
+        Ok(Some(None)) => return Ok((pid, ours)),
+        Ok(Some(Some(refusal))) => refusal.into_error(),
+        Ok(None) | Err(RecvFailure::Corrupt(_) | RecvFailure::DescriptorsLost) => Error::OtherBuild,
+        Err(RecvFailure::Disconnected | RecvFailure::TimedOut) => return Err(died_at_start(pid)),
+        Err(RecvFailure::Os(error)) => Error::os("hear from a new process", error),
+    };
+    drop(ours); // it ends when it sees this, if it has not yet
+    let _ = sys::pidfd::await_and_reap_by_number(pid);
+    Err(error)
 }
 
 fn assignment(key: &OsStr, value: &OsStr) -> Option<CString> {
     CString::new([key.as_bytes(), b"=", value.as_bytes()].concat()).ok()
-}
-
-/// Random, so that nobody takes a packet for a summons who was not meant.
-fn nonce() -> [u8; NONCE_LEN] {
-    let random = || RandomState::new().hash_one(0).to_le_bytes();
-    let mut nonce = [0; NONCE_LEN];
-    nonce[..8].copy_from_slice(&random());
-    nonce[8..].copy_from_slice(&random());
-    nonce
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

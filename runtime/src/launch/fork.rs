@@ -3,37 +3,47 @@
 #![allow(unsafe_code)]
 
 use std::io::Write;
+use std::os::fd::BorrowedFd;
 
 use super::{ChildMain, Environment, Origin, Started, forkserver, pidfd_of_new_child};
 use crate::error::{Error, Result};
 use crate::sys::{self, socket};
+use crate::wire::endpoint;
 
 /// Forks this process, if it has one thread.
-pub(super) fn start(child_main: ChildMain, env: &Environment) -> Result<Started> {
+pub(super) fn start(
+    child_main: ChildMain,
+    env: &Environment,
+    private: &[BorrowedFd<'_>],
+) -> Result<Started> {
     if sys::threads::is_single_threaded() != Some(true) {
         return Err(Error::Multithreaded);
     }
     let (parents, childs) =
         socket::pair().map_err(|error| Error::os("make a socket pair", error))?;
-    // What lies in the buffer would otherwise be printed twice.
+    // What lies in the buffers would otherwise be printed twice.
     let _ = std::io::stdout().flush();
+    sys::startup::flush_c_streams();
     // SAFETY: just seen, and nothing here has started a thread since.
     match unsafe { sys::startup::fork_single_threaded() } {
         Err(error) => Err(Error::os("fork this process", error)),
         Ok(None) => {
             drop(parents);
+            if endpoint::cut_off(private).is_err() {
+                sys::signal::exit_now(1);
+            }
             child_main(childs, Origin::Forked)
         }
         Ok(Some(pid)) => {
             drop(childs);
-            let pidfd = pidfd_of_new_child(pid, &parents)?;
+            let (pidfd, channel) = pidfd_of_new_child(pid, parents)?;
             let needs_env = !std::env::vars_os().eq(env.iter().cloned());
-            Ok(Started { pid, pidfd, channel: parents, needs_env, needs_dir: false })
+            Ok(Started { pid, pidfd, channel, needs_env, needs_dir: false })
         }
     }
 }
 
 /// Lets go of what a forked child has of its parent's: its fork server.
 pub(crate) fn forget_parent() {
-    forkserver::end_server();
+    forkserver::end_fork_server();
 }

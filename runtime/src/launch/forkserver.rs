@@ -67,8 +67,27 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
     Err(Error::os("keep a fork server running: it is killed each time", Errno::EPIPE))
 }
 
-/// Lets the server end. The next child gets a new one.
-pub(crate) fn end_server() {
+/// Ends this process's fork server, if it has one. The next start brings a new one.
+///
+/// The server's children begin with what it has itself, from the moment it was started. So call this
+/// after restricting this process in a way that they are to share: see
+/// [`StartMethod::Forkserver`](crate::StartMethod::Forkserver). Children that were started already
+/// are not touched.
+///
+/// ```
+/// #[offspring::process]
+/// fn limit() -> String {
+///     std::fs::read_to_string("/proc/self/limits").unwrap_or_default()
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // ... after, say, a call of `setrlimit`:
+/// offspring::end_fork_server();
+/// let limits = limit().spawn()?.join()?; // of a child that has the new limits
+/// # Ok(())
+/// # }
+/// ```
+pub fn end_fork_server() {
     *server() = None;
 }
 
@@ -77,7 +96,7 @@ impl Server {
         let env = std::env::vars_os().collect();
         let dir = Directory::current();
         let (pid, socket) = execute::execute(program, Role::Server, &env)?;
-        let pidfd = pidfd_of_new_child(pid, &socket)?;
+        let (pidfd, socket) = pidfd_of_new_child(pid, socket)?;
         let server = Self { socket, pidfd, env, dir, identity: identity.clone() };
         let _ = server.request(); // one ahead, for the first child
         Ok(server)
@@ -136,19 +155,18 @@ impl Drop for Server {
         // The end of its socket ends it. It may be stopped: then this does, unless it has become
         // another user's. What is not reaped stays a zombie.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
-        let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), nix::libc::SIGKILL);
-        let _ = sys::pidfd::await_and_reap(self.pidfd.as_fd());
+        sys::pidfd::end(self.pidfd.as_fd());
         // Nor does anybody need what it has made ahead.
         let mut bytes = Vec::with_capacity(Answer::LEN);
         let mut fds = Vec::new();
         while socket::recv(self.socket.as_fd(), &mut bytes, &mut fds, false)
             .is_ok_and(|received| received.len > 0)
         {
-            fds.clear(); // each sees its channel close, and ends
-            if let Some(Answer::Child(pid)) = Answer::from_bytes(&bytes) {
-                let _ = sys::pidfd::await_and_reap_by_number(pid);
-            }
             bytes.clear();
+            if let Ok([channel, pidfd]) = <[OwnedFd; 2]>::try_from(std::mem::take(&mut fds)) {
+                drop(channel);
+                sys::pidfd::end(pidfd.as_fd());
+            }
         }
     }
 }

@@ -13,7 +13,7 @@
 //! step of them.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::{Error, Result};
 use crate::sys;
@@ -25,7 +25,7 @@ pub(crate) mod reentry;
 mod server;
 
 pub(crate) use fork::forget_parent;
-pub(crate) use forkserver::end_server;
+pub use forkserver::end_fork_server;
 
 /// How a child process is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -36,8 +36,11 @@ pub enum StartMethod {
     ///
     /// The default: fast whatever the size of this process, and safe whatever threads it has.
     /// Children get this process's arguments, environment, working directory and standard streams
-    /// as they are now; its user and group, too (a change brings a new server). Resource limits,
-    /// scheduling and the file mode mask (umask) are those the process had when the server started.
+    /// as they are now. If this process has changed its user, groups, root directory, process
+    /// group or session, or has given up gaining privileges, it gets a new server first. Everything
+    /// else is as it was when the server started: resource limits, scheduling, the file mode mask
+    /// (umask), cgroup, namespaces, capabilities, and sandboxes (seccomp, Landlock). After changing
+    /// one of these, call [`end_fork_server`](crate::end_fork_server).
     #[default]
     Forkserver,
     /// The program is executed anew for each child.
@@ -49,7 +52,8 @@ pub enum StartMethod {
     ///
     /// The child begins as a copy of everything this process has, its memory and its descriptors
     /// included. Refused with [`Error::Multithreaded`] while this process has other threads, and
-    /// slow when it has much memory. Exit handlers of this process do not run in the child.
+    /// slow when it has much memory. The exit handlers that this process has registered do not run
+    /// in the child, unless its work calls `exit`.
     Fork,
 }
 
@@ -103,12 +107,20 @@ pub(crate) struct Program {
 }
 
 /// Makes a process that waits for its instructions.
-pub(crate) fn start(method: StartMethod, program: Program, env: &Environment) -> Result<Started> {
+///
+/// `private` are descriptors that the caller holds for the moment, and that a fork of this process
+/// must not hold as well.
+pub(crate) fn start(
+    method: StartMethod,
+    program: Program,
+    env: &Environment,
+    private: &[BorrowedFd<'_>],
+) -> Result<Started> {
     reentry::check_entered()?;
     match method {
         StartMethod::Forkserver => forkserver::start(program, env),
         StartMethod::Spawn => execute::start(program, env),
-        StartMethod::Fork => fork::start(program.child_main, env),
+        StartMethod::Fork => fork::start(program.child_main, env, private),
     }
 }
 
@@ -116,17 +128,19 @@ pub(crate) fn start(method: StartMethod, program: Program, env: &Environment) ->
 ///
 /// The number can be trusted if the child still lives after the descriptor was opened: it was
 /// never free in between. It lives as long as its end of the channel is open.
-fn pidfd_of_new_child(pid: u32, channel: &OwnedFd) -> Result<OwnedFd> {
-    use std::os::fd::AsFd;
-
+fn pidfd_of_new_child(pid: u32, channel: OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
     let pidfd = sys::pidfd::open(pid);
     if sys::socket::is_hung_up(channel.as_fd()) {
         return Err(died_at_start(pid));
     }
-    pidfd.map_err(|error| {
-        // The child sees its channel close, and ends; its number is taken until we reap it.
-        Error::os(format!("open a descriptor for process {pid}"), error)
-    })
+    match pidfd {
+        Ok(pidfd) => Ok((pidfd, channel)),
+        Err(error) => {
+            drop(channel); // it sees that, and ends
+            let _ = sys::pidfd::await_and_reap_by_number(pid);
+            Err(Error::os(format!("open a descriptor for process {pid}"), error))
+        }
+    }
 }
 
 /// Reaps a child that ended before it could be given any work.

@@ -6,10 +6,10 @@
     allow(dead_code, unused_imports, reason = "nothing runs before `main` in this build")
 )]
 
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::execute::hex;
 use super::{Origin, Program, server};
 use crate::error::{Error, Result};
 use crate::sys::image::{Initialiser, initialisers_after};
@@ -21,7 +21,7 @@ use crate::wire::{self, Kind};
 /// The variable that tells a new process to look for a summons. It never reaches user code.
 pub(super) const MARKER: &str = "OFFSPRING_REENTRY";
 
-pub(super) const NONCE_LEN: usize = 16;
+const NONCE_LEN: usize = 16;
 
 /// What an executed copy of the program is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +136,7 @@ pub(crate) fn enter_before_main(ours: Initialiser, arguments: Arguments, program
         STAGE.store(FOREIGN, Ordering::Release);
         return;
     };
-    enter(program, || {
+    enter(program, Entry::BeforeMain, || {
         for initialiser in later {
             initialiser(arguments.argc, arguments.argv, arguments.envp);
         }
@@ -146,12 +146,19 @@ pub(crate) fn enter_before_main(ours: Initialiser, arguments: Arguments, program
 /// The entry from within `main`, for builds that run nothing before it.
 pub(crate) fn enter_from_main(program: Program) {
     if STAGE.load(Ordering::Acquire) == NOT_ENTERED {
-        enter(program, || {});
+        enter(program, Entry::FromMain, || {});
     }
 }
 
-fn enter(program: Program, run_other_initialisers: impl FnOnce()) {
-    if let Some((summons, channel)) = answer_summons() {
+/// Where this crate was entered from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    BeforeMain,
+    FromMain,
+}
+
+fn enter(program: Program, entry: Entry, run_other_initialisers: impl FnOnce()) {
+    if let Some((summons, channel)) = answer_summons(entry) {
         STAGE.store(INITIALISING, Ordering::Release);
         run_other_initialisers();
         STAGE.store(ENTERED, Ordering::Release);
@@ -161,12 +168,18 @@ fn enter(program: Program, run_other_initialisers: impl FnOnce()) {
 }
 
 /// The summons for this process, if there is one.
-fn answer_summons() -> Option<(Summons, OwnedFd)> {
+///
+/// Once there is, this process is ours and never gets to `main`, whatever else is wrong.
+fn answer_summons(entry: Entry) -> Option<(Summons, OwnedFd)> {
     let marker = std::env::var_os(MARKER)?;
-    if auxv::is_secure_execution() {
-        return None;
+    if entry == Entry::FromMain && sys::threads::is_single_threaded() == Some(false) {
+        eprintln!(
+            "offspring: `init` was called after a thread was started; call it first in `main`"
+        );
+        sys::signal::exit_now(1);
     }
-    // SAFETY: this runs before `main`, or at its start, and before anything that starts threads.
+    // SAFETY: before `main` nothing has started a thread but perhaps an initialiser; in `main`, that
+    // was just seen.
     unsafe { startup::remove_variable(MARKER) };
     // SAFETY: our parent puts the socket there for us; if the variable lies, the descriptor is
     // looked at and left as it was.
@@ -174,22 +187,36 @@ fn answer_summons() -> Option<(Summons, OwnedFd)> {
     let summons = wire::recv(channel.as_fd(), Wait::Never, |packet| {
         (packet.kind == Summons::KIND).then(|| Summons::from_bytes(packet.payload)).flatten()
     });
-    let summons = match summons {
-        Ok(Some(summons)) if marker == *hex(&summons.nonce) => summons,
+    let Ok(Some(summons)) = summons else {
         // Somebody has set the variable, and the descriptor is something else.
-        _ => {
-            startup::leave_open(channel);
-            return None;
-        }
+        startup::leave_open(channel);
+        return None;
     };
-    // From here on this process is ours: it never gets to `main`.
-    if socket::peer_pid(channel.as_fd()) != Ok(std::os::unix::process::parent_id()) {
-        sys::signal::exit_now(1); // whoever summoned it is gone
+    let from_parent = socket::peer_pid(channel.as_fd()) == Ok(std::os::unix::process::parent_id());
+    if marker != *hex(&summons.nonce) || !from_parent || auxv::is_secure_execution() {
+        // Not for this process; or whoever summoned it is gone; or it has rights that a summons
+        // must not make use of.
+        sys::signal::exit_now(1);
     }
-    // SAFETY: our initialiser has opened nothing but the channel. Those of shared objects that came
-    // before it could have, which is why the parent does this where it can.
-    unsafe { startup::close_inherited() };
+    if entry == Entry::BeforeMain {
+        // SAFETY: our initialiser has opened nothing but the channel. Those of shared objects that
+        // came before it could have, which is why the parent does this where it can.
+        unsafe { startup::close_inherited() };
+    }
     Some((summons, channel))
+}
+
+/// Random, so that nobody takes a packet for a summons who was not meant.
+pub(super) fn nonce() -> [u8; NONCE_LEN] {
+    let random = || RandomState::new().hash_one(0).to_le_bytes();
+    let mut nonce = [0; NONCE_LEN];
+    nonce[..8].copy_from_slice(&random());
+    nonce[8..].copy_from_slice(&random());
+    nonce
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Is what the summons asks for, until the end of this process.

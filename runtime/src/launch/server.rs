@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use std::io::IoSlice;
+use std::io::{IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -50,6 +50,9 @@ impl Answer {
 /// Serves until the parent's end of `socket` closes. Returns in no process: a child runs
 /// `child_main`, and the server exits.
 pub(super) fn serve(socket: OwnedFd, cloner: Cloner, child_main: ChildMain) -> ! {
+    // What initialisers have left in a buffer, each child would print.
+    let _ = std::io::stdout().flush();
+    sys::startup::flush_c_streams();
     let held = sys::signal::HeldSignals::hold();
     if let Ok(null) = sys::fd::null() {
         for number in sys::fd::STDIO {

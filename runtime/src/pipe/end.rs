@@ -41,14 +41,14 @@ impl End {
 
     pub(super) fn send<T: Serialize>(&self, value: &T, wait: Wait) -> Result<(), SendProblem> {
         // Taken, not borrowed: a user's `Serialize` may send in its turn.
-        let mut bytes = SCRATCH.take();
+        let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
         bytes.clear();
         let result = wire::encode(value, &mut bytes).map_err(SendProblem::Encode).and_then(|fds| {
             let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
             wire::send(self.as_fd(), VALUE, &bytes, &fds, wait).map_err(Into::into)
         });
         if bytes.capacity() <= KEPT {
-            SCRATCH.set(bytes);
+            let _ = SCRATCH.try_with(|kept| kept.set(bytes));
         }
         result
     }
@@ -75,10 +75,7 @@ impl End {
             RecvFailure::Corrupt(what) => RecvProblem::Decode(unexpected(what)),
             RecvFailure::Disconnected => RecvProblem::Disconnected,
             RecvFailure::TimedOut => RecvProblem::TimedOut,
-            RecvFailure::DescriptorsLost => RecvProblem::Os(io::Error::other(
-                "a message came whose descriptors this process has no room for, and is lost: \
-                 raise the limit of open files (`ulimit -n`)",
-            )),
+            RecvFailure::DescriptorsLost => RecvProblem::DescriptorsLost,
             RecvFailure::Os(error) => RecvProblem::Os(error),
         })?
         .map_err(RecvProblem::Decode)

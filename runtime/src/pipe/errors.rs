@@ -29,6 +29,7 @@ pub(super) enum RecvProblem {
     Disconnected,
     TimedOut,
     Decode(DecodeError),
+    DescriptorsLost,
     Os(io::Error),
 }
 
@@ -138,6 +139,13 @@ macro_rules! recv_error {
             /// Something came that is not what was expected. It is gone; the next may be received.
             #[error("{0}")]
             Decode(#[source] DecodeError),
+            /// A message came, but this process has no room for the descriptors in it, so the
+            /// message is lost. A message of more than 64 KiB has one.
+            #[error(
+                "a message is lost, because this process has no room for its descriptors: raise \
+                 the limit of open files (`ulimit -n`)"
+            )]
+            DescriptorsLost,
             /// The system refused.
             #[error("nothing was received: {0}")]
             Os(#[source] io::Error),
@@ -149,6 +157,7 @@ macro_rules! recv_error {
                     RecvProblem::Disconnected => Self::Disconnected,
                     RecvProblem::TimedOut => $timed_out,
                     RecvProblem::Decode(error) => Self::Decode(error),
+                    RecvProblem::DescriptorsLost => Self::DescriptorsLost,
                     RecvProblem::Os(error) => Self::Os(error),
                 }
             }

@@ -116,7 +116,11 @@ pub(super) fn recv_bytes_into(end: &End, buffer: &mut [u8]) -> Result<usize, Rec
 }
 
 /// The values of a [`Receiver`], until the end of its stream: from [`Receiver::iter`].
+///
+/// It also ends at a message that is lost or cannot be decoded. Where that must not pass for the end
+/// of the stream, ask [`error`](Self::error) afterwards, or call [`Receiver::recv`] in a loop.
 #[derive(Debug)]
+#[must_use = "an iterator receives nothing until it is asked"]
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
     error: Option<RecvError>,
@@ -133,26 +137,42 @@ impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        match self.receiver.recv() {
-            Ok(value) => Some(value),
-            Err(RecvError::Disconnected) => None,
-            Err(error) => {
-                self.error = Some(error);
-                None
-            }
+        next(self.receiver, &mut self.error)
+    }
+}
+
+/// The next value, or the reason why there is none, unless it is the end of the stream.
+fn next<T: DeserializeOwned>(receiver: &Receiver<T>, error: &mut Option<RecvError>) -> Option<T> {
+    match receiver.recv() {
+        Ok(value) => Some(value),
+        Err(RecvError::Disconnected) => None,
+        Err(other) => {
+            *error = Some(other);
+            None
         }
     }
 }
 
-/// The values of a [`Receiver`], which it owns, until the end of its stream or an error.
+/// The values of a [`Receiver`], which it owns: otherwise as [`Iter`].
 #[derive(Debug)]
-pub struct IntoIter<T>(Receiver<T>);
+#[must_use = "an iterator receives nothing until it is asked"]
+pub struct IntoIter<T> {
+    receiver: Receiver<T>,
+    error: Option<RecvError>,
+}
+
+impl<T> IntoIter<T> {
+    /// The error that ended it, if it was not the end of the stream.
+    pub fn error(&self) -> Option<&RecvError> {
+        self.error.as_ref()
+    }
+}
 
 impl<T: DeserializeOwned> Iterator for IntoIter<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.0.recv().ok()
+        next(&self.receiver, &mut self.error)
     }
 }
 
@@ -161,7 +181,7 @@ impl<T: DeserializeOwned> IntoIterator for Receiver<T> {
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter(self)
+        IntoIter { receiver: self, error: None }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a process is to be started.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -56,12 +56,6 @@ pub struct Builder {
     current_dir: Option<PathBuf>,
     memory_limit: Option<u64>,
     stdio: [Stdio; 3],
-}
-
-impl Default for Stdio {
-    fn default() -> Self {
-        Self::inherit()
-    }
 }
 
 impl Builder {
@@ -191,6 +185,7 @@ impl Builder {
             path: entry.path().into(),
             name: name.clone(),
             parent_name: identity::current().name().into(),
+            parent_pid: std::process::id(),
             daemon,
             detached: self.detached,
             start_method: start_method().index(),
@@ -203,9 +198,17 @@ impl Builder {
         let mut argument = Vec::new();
         let fds = wire::encode(&process, &mut argument)
             .map_err(|source| Error::Encode { process: name.clone(), source })?;
+        // Its handles have gone with it. Were they still here, a fork would hold them as well.
+        drop(process);
         table::sweep_sometimes();
 
-        let started = deliver(method, &env, |started| {
+        let private: Vec<_> = streams
+            .iter()
+            .flat_map(Stream::made)
+            .chain(fds.iter().map(AsFd::as_fd))
+            .chain(dir.iter().map(AsFd::as_fd))
+            .collect();
+        let started = deliver(method, &env, &private, |started| {
             instructions.env = started
                 .needs_env
                 .then(|| env.iter().map(|(key, value)| (bytes_of(key), bytes_of(value))).collect());
@@ -234,8 +237,6 @@ impl Builder {
                 |()| Ok(true),
             )
         })?;
-        drop(process); // the child has its own copies of whatever handles are in it
-
         let Started { pid, pidfd, channel, .. } = started;
         let handle = table::insert(|id| Shared {
             name,
@@ -282,19 +283,20 @@ const ATTEMPTS: usize = 3;
 fn deliver(
     method: StartMethod,
     env: &Environment,
+    private: &[BorrowedFd<'_>],
     mut instruct: impl FnMut(&Started) -> Result<bool>,
 ) -> Result<Started> {
     let mut attempts = 0;
     loop {
-        let started = launch::start(method, work::PROGRAM, env)?;
+        let started = launch::start(method, work::PROGRAM, env, private)?;
         let delivered = instruct(&started);
         if let Ok(true) = delivered {
             return Ok(started);
         }
-        // Either it is dead, or it ends when it sees its channel close.
+        // It is dead, or of no use.
         let Started { pid, pidfd, channel, .. } = started;
         drop(channel);
-        let status = pidfd::await_and_reap(pidfd.as_fd()).ok().flatten();
+        let status = pidfd::end(pidfd.as_fd());
         delivered?;
         attempts += 1;
         if attempts == ATTEMPTS {
@@ -311,7 +313,7 @@ fn check(what: &'static str, text: &OsStr, refused: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn open_dir(dir: &Path) -> Result<std::os::fd::OwnedFd> {
+fn open_dir(dir: &Path) -> Result<OwnedFd> {
     check("the path of a directory", dir.as_os_str(), &[0])?;
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     fd::retry(|| open(dir, flags, Mode::empty()))

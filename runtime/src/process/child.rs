@@ -84,7 +84,9 @@ impl<T: DeserializeOwned> Child<T> {
 
     /// Waits until the child has ended, and gives the value of its work.
     ///
-    /// A piped standard input is closed first. If the child ended badly after it had given its
+    /// A piped standard input is closed first. What the child writes to a piped standard output that
+    /// nobody reads can fill that pipe, and then the child never ends: take the pipe and read it, or
+    /// use [`join_with_output`](Self::join_with_output). If the child ended badly after it had given its
     /// value (in an exit handler, say), the value is what counts;
     /// [`wait`](ChildHandle::wait) tells the rest.
     ///

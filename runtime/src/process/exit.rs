@@ -1,8 +1,10 @@
 //! Orderly exit: what becomes of the children when `main` returns or `exit` is called.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use nix::sys::socket::{Shutdown, shutdown};
 
 use super::handle::ChildHandle;
 use super::table;
@@ -44,8 +46,9 @@ pub(super) fn end_children() {
         if waited_for.is_empty() {
             break;
         }
-        for child in waited_for {
-            wait(&child, Wait::Forever);
+        let ended = waited_for.iter().filter(|child| wait(child, Wait::Forever)).count();
+        if ended == 0 {
+            break; // the system refuses to tell
         }
     }
     let mut daemons = table::sweep();
@@ -56,9 +59,12 @@ pub(super) fn end_children() {
     let grace = Wait::at_most(GRACE);
     for daemon in &daemons {
         if !wait(daemon, grace) {
-            let _ = daemon.kill();
+            if daemon.kill().is_err() {
+                // It has become another user's. The kernel still ends it when its channel ends.
+                let _ = shutdown(daemon.0.channel.as_fd().as_raw_fd(), Shutdown::Both);
+            }
             wait(daemon, Wait::Forever);
         }
     }
-    launch::end_server();
+    launch::end_fork_server();
 }

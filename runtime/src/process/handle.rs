@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -64,12 +64,14 @@ impl ChildHandle {
 
     /// Whether it has not ended yet.
     pub fn is_alive(&self) -> bool {
-        matches!(self.0.wait_for_end(Wait::Never), Ok(None))
+        !matches!(self.0.wait_for_end(Wait::Never), Ok(Some(_)))
     }
 
     /// Waits until it has ended, and says how. Python's `join()` and `exitcode`.
     ///
-    /// Any number of threads may wait, any number of times: all get the same answer.
+    /// Any number of threads may wait, any number of times: all get the same answer. Unlike
+    /// [`Child::join`](crate::Child::join), this does not close a piped standard input: a child that
+    /// reads it to its end does not end before that is dropped.
     ///
     /// # Errors
     /// [`Error::StatusLost`] if other code in this program has taken the exit status.
@@ -154,30 +156,47 @@ impl Shared {
         if let Some(end) = known() {
             return Ok(Some(end));
         }
-        // No lock is held here, so that others can look, wait, and signal meanwhile. The
-        // descriptor is readable from the child's end on, whoever reaps it.
-        let ended = poll::readable(self.pidfd.as_fd(), wait)
-            .map_err(|error| Error::os(format!("wait for process {}", self.pid), error))?;
-        if ended { self.reap().map(Some) } else { Ok(None) }
+        loop {
+            // No lock is held here, so that others can look, wait, and signal meanwhile. The
+            // descriptor is readable from the child's end on, whoever reaps it.
+            let failed = |error| Error::os(format!("wait for process {}", self.pid), error);
+            if !poll::readable(self.pidfd.as_fd(), wait).map_err(failed)? {
+                return Ok(None);
+            }
+            if let Some(end) = self.reap().map_err(failed)? {
+                return Ok(Some(end));
+            }
+            // A debugger or tracer has yet to see its end, and to let go of it.
+            match wait {
+                Wait::Never => return Ok(None),
+                Wait::Until(deadline) if Instant::now() >= deadline => return Ok(None),
+                Wait::Until(_) => std::thread::sleep(Duration::from_millis(1)),
+                Wait::Forever => match pidfd::await_end(self.pidfd.as_fd()) {
+                    Ok(()) | Err(Errno::ECHILD) => {}
+                    Err(error) => return Err(failed(error)),
+                },
+            }
+        }
     }
 
-    /// Reaps it, which has ended, unless another thread has.
-    fn reap(&self) -> Result<End> {
+    /// Reaps it, which has ended, unless another thread has. `None` if it cannot be reaped yet.
+    fn reap(&self) -> nix::Result<Option<End>> {
         let mut known = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(end) = *known {
-            return Ok(end);
+        if known.is_none() {
+            *known = match pidfd::reap(self.pidfd.as_fd()) {
+                Ok(status) => status.map(End::With),
+                // Somebody else did, or nobody may. The kernel may have kept the status.
+                Err(Errno::ECHILD) => Some(
+                    pidfd::status_after_reaping(self.pidfd.as_fd()).map_or(End::Unknown, End::With),
+                ),
+                Err(error) => return Err(error),
+            };
         }
-        let end = match pidfd::reap(self.pidfd.as_fd()) {
-            Ok(Some(status)) => End::With(status),
-            // Somebody else did, or nobody may. The kernel may have kept the status.
-            Ok(None) | Err(Errno::ECHILD) => {
-                pidfd::status_after_reaping(self.pidfd.as_fd()).map_or(End::Unknown, End::With)
-            }
-            Err(error) => return Err(Error::os(format!("wait for process {}", self.pid), error)),
-        };
-        *known = Some(end);
+        let end = *known;
         drop(known);
-        table::remove(self.id);
+        if end.is_some() {
+            table::remove(self.id);
+        }
         Ok(end)
     }
 }

@@ -37,10 +37,10 @@ pub enum JoinError {
     #[error("{0}")]
     Exited(Exit),
     /// The work returned, but what it returned could not be encoded.
-    #[error("what {0}")]
+    #[error("{0}")]
     Encode(Failure),
     /// What was sent could not be decoded: the result here, or the arguments in the child.
-    #[error("what {0}")]
+    #[error("{0}")]
     Decode(Failure),
     /// The work did not run, because the child could not be given what its
     /// [`Builder`](crate::Builder) asked for, or the system was out of something.

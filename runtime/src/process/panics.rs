@@ -26,6 +26,9 @@ pub(super) enum Report {
 
 /// Has the panics of the work noted. `aborting` is called with each, where panics abort.
 pub(super) fn install_hook(report: Report, aborting: fn(PanicReport)) {
+    if std::thread::panicking() {
+        return; // forked by a destructor, in the middle of the parent's panic: it cannot be changed
+    }
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !NOTING.get() {
@@ -39,7 +42,7 @@ pub(super) fn install_hook(report: Report, aborting: fn(PanicReport)) {
         if cfg!(panic = "abort") {
             aborting(noted);
         } else {
-            NOTED.set(Some(noted));
+            let _ = NOTED.try_with(|last| last.replace(Some(noted)));
         }
     }));
 }
@@ -86,11 +89,12 @@ pub(super) fn noted<R>(work: impl FnOnce() -> R) -> R {
 /// What is known of the panic whose payload this is.
 pub(super) fn describe(payload: Box<dyn Any + Send>) -> PanicReport {
     NOTING.set(false);
-    let message = message(&*payload);
+    let said = message(&*payload);
     // Its destructor could panic in its turn.
     std::mem::forget(payload);
-    match NOTED.take() {
-        Some(noted) => PanicReport { message, ..noted },
-        None => PanicReport { message, location: None, backtrace: None },
+    match NOTED.try_with(RefCell::take) {
+        // The last one noted may have been another, that was caught before this one was resumed.
+        Ok(Some(noted)) if noted.message == said => noted,
+        _ => PanicReport { message: said, location: None, backtrace: None },
     }
 }

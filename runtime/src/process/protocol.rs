@@ -20,6 +20,7 @@ pub(super) struct Instructions {
     pub(super) path: String,
     pub(super) name: String,
     pub(super) parent_name: String,
+    pub(super) parent_pid: u32,
     pub(super) daemon: bool,
     pub(super) detached: bool,
     pub(super) start_method: u8,

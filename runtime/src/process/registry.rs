@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Process;
 use super::protocol::Outcome;
+use super::{Process, panics};
 use crate::error::{Error, Result};
 use crate::wire;
 
@@ -75,23 +75,24 @@ impl Entry {
     }
 }
 
-/// Decodes a process, runs it, and encodes what came of it.
+/// Decodes a process, runs it, and encodes what came of it. All three are code of the user's, so a
+/// panic in any of them is the work's.
 fn run<P: Process>(args: &[u8], fds: Vec<OwnedFd>) -> Outcome {
-    let process: P = match wire::decode(args, fds) {
-        Ok(process) => process,
-        Err(error) => return Outcome::Undecodable(error.to_string()),
-    };
-    // The caller lets nobody see what the panic left half done: the process ends.
-    match catch_unwind(AssertUnwindSafe(|| super::panics::noted(|| process.run()))) {
-        Ok(output) => {
-            let mut bytes = Vec::new();
-            match wire::encode(&output, &mut bytes) {
-                Ok(fds) => Outcome::Value(bytes, fds),
-                Err(error) => Outcome::Unencodable(error.to_string()),
-            }
+    let work = || {
+        let process: P = match wire::decode(args, fds) {
+            Ok(process) => process,
+            Err(error) => return Outcome::Undecodable(error.to_string()),
+        };
+        let output = process.run();
+        let mut bytes = Vec::new();
+        match wire::encode(&output, &mut bytes) {
+            Ok(fds) => Outcome::Value(bytes, fds),
+            Err(error) => Outcome::Unencodable(error.to_string()),
         }
-        Err(payload) => Outcome::Panicked(super::panics::describe(payload)),
-    }
+    };
+    // Nobody sees what the panic left half done: the process ends.
+    catch_unwind(AssertUnwindSafe(|| panics::noted(work)))
+        .unwrap_or_else(|payload| Outcome::Panicked(panics::describe(payload)))
 }
 
 /// Ties a process to its entry. Implemented by `#[process]` and by `#[derive(Process)]`.

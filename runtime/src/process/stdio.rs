@@ -62,6 +62,12 @@ impl Stdio {
     }
 }
 
+impl Default for Stdio {
+    fn default() -> Self {
+        Self::inherit()
+    }
+}
+
 impl<T: Into<OwnedFd>> From<T> for Stdio {
     fn from(descriptor: T) -> Self {
         Self(Kind::Given(Arc::new(descriptor.into())))
@@ -99,15 +105,25 @@ impl Stream {
             Kind::Null => (None, None), // the child opens it
             Kind::Given(fd) => (Some(ChildsEnd::Given(Arc::clone(fd))), None),
             Kind::Piped => {
-                let (reader, writer) = std::io::pipe()
-                    .map_err(|error| Error::os("make a pipe for a standard stream", error))?;
-                let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+                let failed = |error| Error::os("make a pipe for a standard stream", error);
+                let (reader, writer) = std::io::pipe().map_err(failed)?;
+                let lift = |end| fd::above_stdio(end).map_err(|error| failed(error.into()));
+                let (reader, writer) = (lift(reader.into())?, lift(writer.into())?);
                 let (childs, ours) =
                     if flow == Flow::In { (reader, writer) } else { (writer, reader) };
                 (Some(ChildsEnd::Made(childs)), Some(ours))
             }
         };
         Ok(Self { childs, ours })
+    }
+
+    /// The descriptors that were made for this stream: no other process may hold them.
+    pub(super) fn made(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let childs = match &self.childs {
+            Some(ChildsEnd::Made(fd)) => Some(fd),
+            _ => None,
+        };
+        childs.into_iter().chain(&self.ours).map(AsFd::as_fd)
     }
 
     pub(super) fn childs(&self) -> Option<BorrowedFd<'_>> {

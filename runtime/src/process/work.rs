@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use super::join_error::PanicReport;
 use super::panics::{self, Report};
@@ -14,7 +14,8 @@ use super::{builder, exit, identity, table};
 use crate::launch::{self, Origin, Program, StartMethod};
 use crate::sys::poll::Wait;
 use crate::sys::{fd, lifeline, limits, signal, startup};
-use crate::wire::{self, endpoint};
+use crate::wire::endpoint::Endpoint;
+use crate::wire::{self, RecvFailure};
 
 /// What the launcher runs in a child.
 pub(super) const PROGRAM: Program = Program { fingerprint: registry::fingerprint, child_main };
@@ -23,45 +24,57 @@ pub(super) const PROGRAM: Program = Program { fingerprint: registry::fingerprint
 const PANICKED: i32 = 101;
 const FAILED: i32 = 1;
 
-/// The channel, for the panic hook of a program in which panics abort.
-static CHANNEL: OnceLock<OwnedFd> = OnceLock::new();
+/// This process's channel, for the panic hook of a program in which panics abort.
+static CHANNEL: Mutex<Option<Endpoint>> = Mutex::new(None);
+
+/// Ends the process if a panic would unwind out of the child's code: in a forked child it would
+/// unwind into the parent's.
+struct NoWayBack;
+
+impl Drop for NoWayBack {
+    fn drop(&mut self) {
+        signal::exit_now(PANICKED);
+    }
+}
 
 /// Waits for instructions, does what they say, and ends.
 fn child_main(channel: OwnedFd, origin: Origin) -> ! {
+    let _no_way_back = NoWayBack;
     if let Origin::Forked = origin {
-        leave_parent_behind();
+        table::forget_parents();
+        launch::forget_parent();
     }
+    let channel = Endpoint::new(channel); // which a fork of this process must not hold
+    // What needs no instructions is done before there are any: a child made ahead has the time.
+    let report = match origin {
+        Origin::Fresh(_) => Report::Print,
+        Origin::Forked => Report::Previous,
+    };
+    panics::install_hook(report, send_before_abort);
+    let prepared = lifeline::prepare(channel.as_fd());
     if let Origin::Fresh(Some(held)) = &origin {
         held.await_readable(channel.as_fd());
     }
     let outcome = wire::recv(channel.as_fd(), Wait::Forever, |packet| {
-        let Order { instructions, equipment, process, fds } =
-            Order::decode(packet).map_err(Outcome::Unequipped)?;
-        let entry =
-            equip(&channel, instructions, equipment, &origin).map_err(Outcome::Unequipped)?;
+        let Order { instructions, equipment, process, fds } = Order::decode(packet)?;
+        let entry = equip(&channel, instructions, equipment, &origin, prepared)?;
         Ok(entry.run(process, fds))
     });
-    let Ok(outcome) = outcome else {
-        signal::exit_now(0); // nobody needs this process
+    let outcome = match outcome {
+        Ok(outcome) => outcome.unwrap_or_else(Outcome::Unequipped),
+        Err(RecvFailure::Disconnected) => signal::exit_now(0), // nobody needs this process
+        Err(failure) => Outcome::Unequipped(format!("its instructions did not arrive: {failure}")),
     };
-    finish(&channel, &outcome.unwrap_or_else(|failed| failed), &origin)
-}
-
-/// Cuts a forked child off from what is its parent's.
-fn leave_parent_behind() {
-    if endpoint::cut_off().is_err() {
-        signal::exit_now(FAILED);
-    }
-    table::forget_parents();
-    launch::forget_parent();
+    finish(&channel, &outcome, &origin)
 }
 
 /// Makes this process what its instructions say, and finds what it is to run.
 fn equip(
-    channel: &OwnedFd,
+    channel: &Endpoint,
     instructions: Instructions,
     equipment: Equipment<OwnedFd>,
     origin: &Origin,
+    prepared: nix::Result<()>,
 ) -> Result<&'static Entry, String> {
     let failed = |what: &'static str| move |error: nix::Error| format!("could not {what}: {error}");
 
@@ -93,7 +106,9 @@ fn equip(
         signal::leave_session().map_err(failed("lead a session of its own"))?;
     } else {
         // From here on, and before any user code, it does not outlive its parent.
-        lifeline::tie_to_peer(channel.as_fd()).map_err(failed("tie its life to its parent's"))?;
+        prepared
+            .and_then(|()| lifeline::tie_to_peer(channel.as_fd()))
+            .map_err(failed("tie its life to its parent's"))?;
     }
 
     builder::set_start_method(StartMethod::from_index(instructions.start_method));
@@ -102,18 +117,13 @@ fn equip(
         daemon: instructions.daemon,
         parent: identity::ToldOfParent {
             name: instructions.parent_name,
-            pid: std::os::unix::process::parent_id(),
+            pid: instructions.parent_pid,
         },
     });
-    let report = match origin {
-        Origin::Fresh(_) => Report::Print,
-        Origin::Forked => Report::Previous,
-    };
-    panics::install_hook(report, send_before_abort);
     if cfg!(panic = "abort")
         && let Ok(copy) = fd::duplicate(channel)
     {
-        let _ = CHANNEL.set(copy);
+        *CHANNEL.lock().unwrap_or_else(PoisonError::into_inner) = Some(Endpoint::new(copy));
     }
     if let Origin::Fresh(Some(held)) = origin {
         held.release();
@@ -124,32 +134,36 @@ fn equip(
 
 /// Tells the parent of a panic that is about to abort this process.
 fn send_before_abort(report: PanicReport) {
-    if let Some(channel) = CHANNEL.get() {
+    if let Ok(channel) = CHANNEL.try_lock()
+        && let Some(channel) = &*channel
+    {
         let _ = Outcome::Panicked(report).send(channel.as_fd());
     }
 }
 
 /// Tells the parent what came of the work, and ends.
-fn finish(channel: &OwnedFd, outcome: &Outcome, origin: &Origin) -> ! {
+fn finish(channel: &Endpoint, outcome: &Outcome, origin: &Origin) -> ! {
     // What was printed is there before the outcome is.
     let _ = std::io::stdout().flush();
-    if let Err(failure) = outcome.send(channel.as_fd()) {
+    let sent = outcome.send(channel.as_fd());
+    let code = match (&sent, outcome) {
+        (Ok(()), Outcome::Value(..)) => 0,
+        (Ok(()), Outcome::Panicked(_)) => PANICKED,
+        _ => FAILED,
+    };
+    if let Err(failure) = sent {
         // No memory or descriptor for a large value: a small word still fits.
         let error = std::io::Error::from(failure);
         let _ = Outcome::Unencodable(format!("its result cannot be sent: {error}"))
             .send(channel.as_fd());
     }
-    let code = match outcome {
-        Outcome::Value(..) => 0,
-        Outcome::Panicked(_) => PANICKED,
-        _ => FAILED,
-    };
     match origin {
         Origin::Fresh(_) => std::process::exit(code),
         // The exit handlers that the parent has registered are its own.
         Origin::Forked => {
             exit::end_children();
             let _ = std::io::stdout().flush();
+            startup::flush_c_streams();
             signal::exit_now(code)
         }
     }

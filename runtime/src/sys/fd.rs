@@ -52,10 +52,8 @@ pub(crate) fn become_standard(fd: BorrowedFd<'_>, number: RawFd) -> nix::Result<
     retry(|| Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), number) })).map(drop)
 }
 
-/// Makes an owned descriptor lead to what `other` leads to. Its number and owner stay.
-///
-/// For numbers on the list of [`endpoint`](crate::wire), each of which an `OwnedFd` owns.
-pub(crate) fn replace_listed(number: RawFd, other: BorrowedFd<'_>) -> nix::Result<()> {
+/// Makes a descriptor that has an owner lead to what `other` leads to. Its number and owner stay.
+pub(crate) fn replace_owned(number: RawFd, other: BorrowedFd<'_>) -> nix::Result<()> {
     // SAFETY: dup3 has no memory effects, and the number is open before and after: to its owner it
     // is as if the peer had gone.
     retry(|| Errno::result(unsafe { libc::dup3(other.as_raw_fd(), number, libc::O_CLOEXEC) }))

@@ -1,13 +1,21 @@
 //! Who and where this process is, to be compared with another moment's.
 
-use nix::unistd::{getresgid, getresuid};
+use std::ffi::CStr;
 
-/// A process and the rights it runs with.
+use nix::unistd::{getgroups, getpgrp, getresgid, getresuid, getsid};
+
+/// A process, the rights it runs with, and the group it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) pid: u32,
     users: [u32; 3],
     groups: [u32; 3],
+    more_groups: Vec<u32>,
+    /// Of the terminal's processes: who gets what is sent to all.
+    process_group: i32,
+    session: Option<i32>,
+    no_new_privileges: Option<bool>,
+    root: Option<Directory>,
 }
 
 impl Identity {
@@ -16,7 +24,17 @@ impl Identity {
             getresuid().map_or([0; 3], |id| [id.real, id.effective, id.saved].map(Into::into));
         let groups =
             getresgid().map_or([0; 3], |id| [id.real, id.effective, id.saved].map(Into::into));
-        Self { pid: std::process::id(), users, groups }
+        let more_groups = getgroups().unwrap_or_default().into_iter().map(Into::into).collect();
+        Self {
+            pid: std::process::id(),
+            users,
+            groups,
+            more_groups,
+            process_group: getpgrp().as_raw(),
+            session: getsid(None).ok().map(Into::into),
+            no_new_privileges: nix::sys::prctl::get_no_new_privs().ok(),
+            root: Directory::at(c"/"),
+        }
     }
 }
 
@@ -30,7 +48,11 @@ pub(crate) struct Directory {
 impl Directory {
     /// The working directory.
     pub(crate) fn current() -> Option<Self> {
-        let stat = nix::sys::stat::stat(c".").ok()?;
+        Self::at(c".")
+    }
+
+    fn at(path: &CStr) -> Option<Self> {
+        let stat = nix::sys::stat::stat(path).ok()?;
         Some(Self { device: stat.st_dev, inode: stat.st_ino })
     }
 }

@@ -55,6 +55,9 @@ unsafe extern "C" fn look_at_main(
     // array's address and length are what the linker wrote there.
     unsafe {
         let object = &*object;
+        if object.dlpi_phdr as u64 != libc::getauxval(libc::AT_PHDR) {
+            return 1; // loaded into a namespace of its own: what is first there is not the program
+        }
         let headers = std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
         let base = object.dlpi_addr as usize;
         let Some(dynamic) = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC) else {

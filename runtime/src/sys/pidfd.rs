@@ -6,11 +6,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::ptr;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
 
 use super::fd::{above_stdio, retry};
+use super::poll::{self, Wait};
 
 /// A descriptor for the process that has this number now.
 pub(crate) fn open(pid: u32) -> nix::Result<OwnedFd> {
@@ -40,14 +42,30 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> nix::Result<Option<ExitStatus>> {
     wait_id(libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned(), libc::WEXITED | libc::WNOHANG)
 }
 
-/// Blocks until a child has ended, and reaps it.
-pub(crate) fn await_and_reap(pidfd: BorrowedFd<'_>) -> nix::Result<Option<ExitStatus>> {
-    wait_id(libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned(), libc::WEXITED)
+/// Blocks until a child has ended, and leaves it to be reaped.
+pub(crate) fn await_end(pidfd: BorrowedFd<'_>) -> nix::Result<()> {
+    let flags = libc::WEXITED | libc::WNOWAIT;
+    wait_id(libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned(), flags).map(drop)
+}
+
+/// Kills and reaps a child that nobody has any use for.
+///
+/// If it may not be killed (it has become another user's), it is given a moment to end by itself.
+pub(crate) fn end(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
+    const MOMENT: Duration = Duration::from_secs(1);
+    let wait = match send_signal(pidfd, libc::SIGKILL) {
+        Ok(()) => Wait::Forever,
+        Err(_) => Wait::at_most(MOMENT),
+    };
+    match poll::readable(pidfd, wait) {
+        Ok(true) => reap(pidfd).ok().flatten(),
+        _ => None,
+    }
 }
 
 /// Blocks until the child of this number has ended, and reaps it.
 ///
-/// Only for a child whose descriptor was never to be had; its number stays taken until this.
+/// Only for a child whose descriptor was never to be had, and which is about to end by itself.
 pub(crate) fn await_and_reap_by_number(pid: u32) -> nix::Result<Option<ExitStatus>> {
     wait_id(libc::P_PID, pid, libc::WEXITED)
 }

@@ -54,8 +54,14 @@ pub(crate) fn report_overflow() {
 
 /// Runs once (SA_RESETHAND); the faulting instruction, run again on return, then ends the process.
 extern "C" fn on_fault(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel passes a siginfo of a SIGSEGV, which has an address.
-    let address = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: the kernel passes a siginfo of a SIGSEGV, which has an address if it was a fault.
+    let (address, code) = unsafe { ((*info).si_addr() as usize, (*info).si_code) };
+    if code <= 0 {
+        // Sent by somebody: there is no instruction to run again, so send it again.
+        // SAFETY: raise is async-signal-safe; the signal is blocked until this returns.
+        unsafe { libc::raise(libc::SIGSEGV) };
+        return;
+    }
     if address.abs_diff(LOWEST.load(Ordering::Relaxed)) > MARGIN {
         return;
     }

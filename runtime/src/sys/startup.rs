@@ -1,7 +1,8 @@
 //! What is done once, in a process that has just begun, and how it was begun.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
 use nix::libc;
 use nix::unistd::{ForkResult, fork};
@@ -31,14 +32,17 @@ pub(crate) unsafe fn remove_variable(name: &str) {
 ///
 /// # Safety
 /// No other thread may exist.
-pub(crate) unsafe fn replace_environment(
-    env: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
-) {
-    // SAFETY: the caller promises that nobody reads the environment meanwhile.
+pub(crate) unsafe fn replace_environment(env: impl IntoIterator<Item = (OsString, OsString)>) {
+    let strings = env.into_iter().filter_map(|(key, value)| {
+        Some((CString::new(key.into_vec()).ok()?, CString::new(value.into_vec()).ok()?))
+    });
+    // SAFETY: the caller promises that nobody reads the environment meanwhile; the strings outlive
+    // the calls, which copy them. Not std's `set_var`, which panics at a name that the C library
+    // refuses; and of two variables of one name the first counts, as it did in the parent.
     unsafe {
         libc::clearenv();
-        for (key, value) in env {
-            std::env::set_var(key, value);
+        for (key, value) in strings {
+            libc::setenv(key.as_ptr(), value.as_ptr(), 0);
         }
     }
 }
@@ -84,6 +88,12 @@ pub(crate) unsafe fn fork_single_threaded() -> nix::Result<Option<u32>> {
         ForkResult::Child => Ok(None),
         ForkResult::Parent { child } => Ok(Some(child.as_raw().cast_unsigned())),
     }
+}
+
+/// Writes out what C code has printed and the C library still holds.
+pub(crate) fn flush_c_streams() {
+    // SAFETY: null means all streams; the C library locks each.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
 }
 
 /// Names the calling thread, as `ps` and `top` show it: 15 bytes are kept.

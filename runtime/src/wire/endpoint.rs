@@ -41,15 +41,16 @@ impl Drop for Endpoint {
     }
 }
 
-/// Cuts a forked child off from all of its parent's endpoints.
+/// Cuts a forked child off from all of its parent's endpoints, and from the `others`.
 ///
 /// The descriptors stay open, as they have owners in the copied memory, but lead nowhere.
-pub(crate) fn cut_off() -> nix::Result<()> {
-    let endpoints = std::mem::take(&mut *listed());
+pub(crate) fn cut_off(others: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    let mut endpoints = std::mem::take(&mut *listed());
+    endpoints.extend(others.iter().map(AsRawFd::as_raw_fd));
     if !endpoints.is_empty() {
         let null = sys::fd::null()?;
         for number in endpoints {
-            sys::fd::replace_listed(number, null.as_fd())?;
+            sys::fd::replace_owned(number, null.as_fd())?;
         }
     }
     Ok(())

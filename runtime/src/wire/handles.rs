@@ -4,6 +4,7 @@
 //! it. Anywhere else (into JSON, into a file) a handle has no meaning, and serialising it says so.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use serde::de::Error as _;
@@ -20,7 +21,10 @@ enum Crossing {
 
 thread_local! {
     /// The innermost crossing. A `Serialize` that itself sends something nests one in another.
-    static CROSSING: RefCell<Option<Crossing>> = const { RefCell::new(None) };
+    ///
+    /// Without a destructor, so that it is there in exit handlers: after a crossing it is `None`.
+    static CROSSING: RefCell<ManuallyDrop<Option<Crossing>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// Sets the crossing for as long as `body` runs, and gives back what became of it.
@@ -29,12 +33,13 @@ fn during<R>(crossing: Crossing, body: impl FnOnce() -> R) -> (R, Option<Crossin
     struct Restore(Option<Crossing>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            CROSSING.set(self.0.take());
+            drop(ManuallyDrop::into_inner(CROSSING.replace(ManuallyDrop::new(self.0.take()))));
         }
     }
-    let _restore = Restore(CROSSING.replace(Some(crossing)));
+    let outer = CROSSING.replace(ManuallyDrop::new(Some(crossing)));
+    let _restore = Restore(ManuallyDrop::into_inner(outer));
     let result = body();
-    (result, CROSSING.take())
+    (result, CROSSING.with_borrow_mut(|crossing| crossing.take()))
 }
 
 /// Runs an encoder, and collects the descriptors of the handles that it comes across.
@@ -61,7 +66,7 @@ pub(crate) fn serialize_fd<S: Serializer>(
     what: &str,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let index = CROSSING.with_borrow_mut(|crossing| match crossing {
+    let index = CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
         Some(Crossing::Outward(fds)) => {
             let copy = sys::fd::duplicate(fd).map_err(|error| {
                 S::Error::custom(format!("no descriptor for a copy of a {what}: {error}"))
@@ -83,7 +88,7 @@ pub(crate) fn deserialize_fd<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<OwnedFd, D::Error> {
     let index = u32::deserialize(deserializer)? as usize;
-    CROSSING.with_borrow_mut(|crossing| match crossing {
+    CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
         Some(Crossing::Inward(fds)) => fds
             .get_mut(index)
             .and_then(Option::take)

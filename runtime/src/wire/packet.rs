@@ -1,10 +1,12 @@
 //! One message, one packet: its layout, its sending and its receiving. See `README.md`.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::libc;
 
 use crate::sys::memfd::{self, Mapping};
 use crate::sys::poll::{self, Wait};
@@ -55,10 +57,29 @@ pub(crate) enum RecvFailure {
     Os(io::Error),
 }
 
+impl fmt::Display for RecvFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disconnected => f.write_str("the other end is gone"),
+            Self::TimedOut => f.write_str("nothing came in time"),
+            Self::Corrupt(what) => f.write_str(what),
+            Self::DescriptorsLost => f.write_str(
+                "the descriptors that came do not fit into this process: raise the limit of open \
+                 files (`ulimit -n`), before the first process is started",
+            ),
+            Self::Os(error) => error.fmt(f),
+        }
+    }
+}
+
 impl From<Errno> for SendFailure {
     fn from(error: Errno) -> Self {
         match error {
             Errno::EPIPE | Errno::ECONNREFUSED | Errno::ENOTCONN => Self::Disconnected,
+            Errno::ETOOMANYREFS => Self::Os(io::Error::other(
+                "too many descriptors of this user are on their way already: let some be received, \
+                 or raise the limit of open files (`ulimit -n`)",
+            )),
             other => Self::Os(other.into()),
         }
     }
@@ -88,13 +109,30 @@ pub(crate) fn send(
     fds: &[BorrowedFd<'_>],
     wait: Wait,
 ) -> Result<(), SendFailure> {
+    if payload.len() <= INLINE_MAX {
+        match send_as(socket, kind, payload, false, fds, wait) {
+            // This machine's sockets have smaller buffers than is usual.
+            Err(SendFailure::Os(error)) if error.raw_os_error() == Some(libc::EMSGSIZE) => {}
+            done => return done,
+        }
+    }
+    send_as(socket, kind, payload, true, fds, wait)
+}
+
+fn send_as(
+    socket: BorrowedFd<'_>,
+    kind: Kind,
+    payload: &[u8],
+    in_file: bool,
+    fds: &[BorrowedFd<'_>],
+    wait: Wait,
+) -> Result<(), SendFailure> {
     let mut flags = 0;
     let mut inline = payload;
     let file;
     let carrier;
     let mut carried: Vec<BorrowedFd<'_>>;
     let mut descriptors = fds;
-    let in_file = payload.len() > INLINE_MAX;
     if in_file || fds.len() > MAX_FDS {
         carried = Vec::with_capacity(MAX_FDS);
         if in_file {
@@ -119,12 +157,12 @@ pub(crate) fn send(
     header[4..8].copy_from_slice(&(fds.len() as u32).to_le_bytes());
     header[8..].copy_from_slice(&(payload.len() as u64).to_le_bytes());
     let parts = [IoSlice::new(&header), IoSlice::new(inline)];
+    let mut last = false;
     loop {
         match socket::send(socket, &parts, descriptors, wait == Wait::Forever) {
-            Err(Errno::EAGAIN) if wait == Wait::Never || !poll::writable(socket, wait)? => {
-                return Err(SendFailure::TimedOut);
-            }
-            Err(Errno::EAGAIN) => {}
+            Err(Errno::EAGAIN) if last || wait == Wait::Never => return Err(SendFailure::TimedOut),
+            // Poll says "writable" only when three quarters are free: there may be room before.
+            Err(Errno::EAGAIN) => last = !poll::writable(socket, wait)?,
             done => return Ok(done?),
         }
     }
@@ -152,7 +190,8 @@ pub(crate) struct Packet<'a> {
 }
 
 thread_local! {
-    /// Where packets are received: kept, so that receiving allocates nothing.
+    /// Where packets are received: kept, so that receiving allocates nothing. In an exit handler
+    /// it may be gone already.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -163,11 +202,11 @@ pub(crate) fn recv<R>(
     consume: impl FnOnce(Packet<'_>) -> R,
 ) -> Result<R, RecvFailure> {
     // Taken, not borrowed: `consume` decodes, and a user's `Deserialize` may receive in its turn.
-    let mut buffer = BUFFER.take();
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
     buffer.clear();
     buffer.reserve(HEADER + INLINE_MAX);
     let result = recv_into(socket, wait, &mut buffer, consume);
-    BUFFER.set(buffer);
+    let _ = BUFFER.try_with(|kept| kept.set(buffer));
     result
 }
 
