@@ -8,29 +8,39 @@ use super::reentry::{MARKER, Refusal, Role, Summons, hex, nonce};
 use super::{Environment, Program, Started, died_at_start, pidfd_of_new_child};
 use crate::error::{Error, Result};
 use crate::sys::poll::Wait;
-use crate::sys::{self, auxv, exec, socket};
+use crate::sys::{self, auxv, exec, lifeline, socket};
 use crate::wire::{self, RecvFailure};
 
 /// Starts a process by executing the program.
 pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
-    let (pid, channel) = execute(program, Role::Child, env)?;
+    let Executed { pid, channel, lifeline } = execute(program, Role::Child, env)?;
     let (pidfd, channel) = pidfd_of_new_child(pid, channel)?;
-    Ok(Started { pid, pidfd, channel, needs_env: false, needs_dir: false })
+    Ok(Started { pid, pidfd, channel, lifeline, needs_env: false, needs_dir: false })
+}
+
+/// A copy of the program that has answered.
+#[derive(Debug)]
+pub(super) struct Executed {
+    pub(super) pid: u32,
+    pub(super) channel: OwnedFd,
+    pub(super) lifeline: OwnedFd,
 }
 
 /// Executes the program in this role, and waits until it has answered.
-pub(super) fn execute(program: Program, role: Role, env: &Environment) -> Result<(u32, OwnedFd)> {
+pub(super) fn execute(program: Program, role: Role, env: &Environment) -> Result<Executed> {
     if auxv::is_secure_execution() {
         return Err(Error::RaisedPrivileges);
     }
     let fingerprint = (program.fingerprint)()?;
-    let (ours, theirs) = socket::pair().map_err(|error| Error::os("make a socket pair", error))?;
+    let failed = |error| Error::os("make a socket and a pipe for a child", error);
+    let (ours, theirs) = socket::pair().map_err(failed)?;
+    let (held, tied) = lifeline::pair().map_err(failed)?;
     let nonce = nonce();
 
     // The summons waits in the socket before the process exists: by it, the process knows that it
     // is meant. The variable alone only tells it to look.
     let summons = Summons { role, nonce, fingerprint };
-    wire::send(ours.as_fd(), Summons::KIND, &summons.to_bytes(), &[], Wait::Never)
+    wire::send(ours.as_fd(), Summons::KIND, &summons.to_bytes(), &[tied.as_fd()], Wait::Never)
         .map_err(|error| Error::os("write to a new socket", error))?;
 
     let marker = (OsString::from(MARKER), OsString::from(hex(&nonce)));
@@ -42,18 +52,18 @@ pub(super) fn execute(program: Program, role: Role, env: &Environment) -> Result
         .collect();
     let pid = exec::this_program(&theirs, &env)
         .map_err(|error| Error::os("execute this program again", error))?;
-    drop(theirs); // or its end would never show
+    drop((theirs, tied)); // or their ends would never show
     let answer = wire::recv(ours.as_fd(), Wait::Forever, |packet| {
         Refusal::from_answer(packet.kind, packet.payload)
     });
     let error = match answer {
-        Ok(Some(None)) => return Ok((pid, ours)),
+        Ok(Some(None)) => return Ok(Executed { pid, channel: ours, lifeline: held }),
         Ok(Some(Some(refusal))) => refusal.into_error(),
         Ok(None) | Err(RecvFailure::Corrupt(_) | RecvFailure::DescriptorsLost) => Error::OtherBuild,
         Err(RecvFailure::Disconnected | RecvFailure::TimedOut) => return Err(died_at_start(pid)),
         Err(RecvFailure::Os(error)) => Error::os("hear from a new process", error),
     };
-    drop(ours); // it ends when it sees this, if it has not yet
+    drop((ours, held)); // it ends by this, if it has not yet
     let _ = sys::pidfd::await_and_reap_by_number(pid);
     Err(error)
 }

@@ -5,9 +5,9 @@
 use std::io::Write;
 use std::os::fd::BorrowedFd;
 
-use super::{ChildMain, Environment, Origin, Started, forkserver, pidfd_of_new_child};
+use super::{ChildMain, Environment, Origin, Started, Ties, forkserver, pidfd_of_new_child};
 use crate::error::{Error, Result};
-use crate::sys::{self, socket};
+use crate::sys::{self, lifeline, socket};
 use crate::wire::endpoint;
 
 /// Forks this process, if it has one thread.
@@ -19,8 +19,9 @@ pub(super) fn start(
     if sys::threads::is_single_threaded() != Some(true) {
         return Err(Error::Multithreaded);
     }
-    let (parents, childs) =
-        socket::pair().map_err(|error| Error::os("make a socket pair", error))?;
+    let failed = |error| Error::os("make a socket and a pipe for a child", error);
+    let (parents, childs) = socket::pair().map_err(failed)?;
+    let (held, tied) = lifeline::pair().map_err(failed)?;
     // What lies in the buffers would otherwise be printed twice.
     let _ = std::io::stdout().flush();
     sys::startup::flush_c_streams();
@@ -28,17 +29,17 @@ pub(super) fn start(
     match unsafe { sys::startup::fork_single_threaded() } {
         Err(error) => Err(Error::os("fork this process", error)),
         Ok(None) => {
-            drop(parents);
+            drop((parents, held));
             if endpoint::cut_off(private).is_err() {
                 sys::signal::exit_now(1);
             }
-            child_main(childs, Origin::Forked)
+            child_main(Ties { channel: childs, lifeline: tied }, Origin::Forked)
         }
         Ok(Some(pid)) => {
-            drop(childs);
+            drop((childs, tied));
             let (pidfd, channel) = pidfd_of_new_child(pid, parents)?;
             let needs_env = !std::env::vars_os().eq(env.iter().cloned());
-            Ok(Started { pid, pidfd, channel, needs_env, needs_dir: false })
+            Ok(Started { pid, pidfd, channel, lifeline: held, needs_env, needs_dir: false })
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 
+use super::execute::Executed;
 use super::reentry::Role;
 use super::server::Answer;
 use super::{Environment, Program, Started, execute, pidfd_of_new_child};
@@ -27,6 +28,7 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 struct Server {
     socket: OwnedFd,
+    _lifeline: OwnedFd,
     pidfd: OwnedFd,
     /// What its children begin with, and so what they need not be told.
     env: Environment,
@@ -55,10 +57,10 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
             none => none.insert(Server::launch(program, &identity)?),
         };
         match server.child() {
-            Ok((pid, channel, pidfd)) => {
+            Ok((pid, [channel, lifeline, pidfd])) => {
                 let needs_env = server.env != *env;
                 let needs_dir = server.dir.is_none() || server.dir != Directory::current();
-                return Ok(Started { pid, pidfd, channel, needs_env, needs_dir });
+                return Ok(Started { pid, pidfd, channel, lifeline, needs_env, needs_dir });
             }
             Err(Lack::Child(error)) => return Err(error),
             Err(Lack::Server) => *guard = None,
@@ -95,9 +97,10 @@ impl Server {
     fn launch(program: Program, identity: &Identity) -> Result<Self> {
         let env = std::env::vars_os().collect();
         let dir = Directory::current();
-        let (pid, socket) = execute::execute(program, Role::Server, &env)?;
-        let (pidfd, socket) = pidfd_of_new_child(pid, socket)?;
-        let server = Self { socket, pidfd, env, dir, identity: identity.clone() };
+        let Executed { pid, channel, lifeline } = execute::execute(program, Role::Server, &env)?;
+        let (pidfd, socket) = pidfd_of_new_child(pid, channel)?;
+        let server =
+            Self { socket, _lifeline: lifeline, pidfd, env, dir, identity: identity.clone() };
         let _ = server.request(); // one ahead, for the first child
         Ok(server)
     }
@@ -107,7 +110,7 @@ impl Server {
     }
 
     /// The child that was made ahead; another is made in its place, while this one works.
-    fn child(&self) -> Result<(u32, OwnedFd, OwnedFd), Lack> {
+    fn child(&self) -> Result<(u32, [OwnedFd; 3]), Lack> {
         let _ = self.request(); // if the server is dead, a child of its may still be there
         match self.next_answer()? {
             (Answer::Child(pid), fds) => Self::accept(pid, fds),
@@ -139,11 +142,8 @@ impl Server {
         }
     }
 
-    fn accept(pid: u32, fds: Vec<OwnedFd>) -> Result<(u32, OwnedFd, OwnedFd), Lack> {
-        match <[OwnedFd; 2]>::try_from(fds) {
-            Ok([channel, pidfd]) => Ok((pid, channel, pidfd)),
-            Err(_) => Err(Lack::Server),
-        }
+    fn accept(pid: u32, fds: Vec<OwnedFd>) -> Result<(u32, [OwnedFd; 3]), Lack> {
+        fds.try_into().map(|fds| (pid, fds)).map_err(|_| Lack::Server)
     }
 }
 
@@ -163,8 +163,10 @@ impl Drop for Server {
             .is_ok_and(|received| received.len > 0)
         {
             bytes.clear();
-            if let Ok([channel, pidfd]) = <[OwnedFd; 2]>::try_from(std::mem::take(&mut fds)) {
-                drop(channel);
+            if let Ok([channel, lifeline, pidfd]) =
+                <[OwnedFd; 3]>::try_from(std::mem::take(&mut fds))
+            {
+                drop((channel, lifeline));
                 sys::pidfd::end(pidfd.as_fd());
             }
         }

@@ -1,8 +1,9 @@
 //! How a child comes to be.
 //!
 //! Whatever the start method, the outcome is the same: a process that has nothing of its parent's
-//! but one end of a socket, the *channel*, and that calls [`ChildMain`] with it. What it is to do
-//! comes over the channel; what came of it goes back the same way.
+//! but one end of a socket, the *channel*, and one end of a pipe, its *lifeline*, and that calls
+//! [`ChildMain`] with them. What it is to do comes over the channel, and what came of it goes back
+//! the same way; when the parent's end of the lifeline closes, the kernel kills it.
 //!
 //! - [`reentry`]: what an executed copy of the program does before `main`
 //! - [`execute`]: the other side of that: executing the program, and the handshake
@@ -70,8 +71,17 @@ impl StartMethod {
     }
 }
 
-/// What a child does, from its channel on. It never returns to the code around it.
-pub(crate) type ChildMain = fn(OwnedFd, Origin) -> !;
+/// What ties a child to its parent.
+#[derive(Debug)]
+pub(crate) struct Ties {
+    /// The child's end of the packet socket between them.
+    pub(crate) channel: OwnedFd,
+    /// The child's end of what kills it when the parent ends.
+    pub(crate) lifeline: OwnedFd,
+}
+
+/// What a child does. It never returns to the code around it.
+pub(crate) type ChildMain = fn(Ties, Origin) -> !;
 
 /// What a child has to know of how it came to be.
 #[derive(Debug)]
@@ -92,6 +102,8 @@ pub(crate) struct Started {
     pub(crate) pid: u32,
     pub(crate) pidfd: OwnedFd,
     pub(crate) channel: OwnedFd,
+    /// While this is open, it lives.
+    pub(crate) lifeline: OwnedFd,
     /// Its environment is not the one that was asked for: it must be told.
     pub(crate) needs_env: bool,
     /// Its working directory is not this process's: it must be told.

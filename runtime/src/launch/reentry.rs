@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::{Origin, Program, server};
+use super::{Origin, Program, Ties, server};
 use crate::error::{Error, Result};
 use crate::sys::image::{Initialiser, initialisers_after};
 use crate::sys::poll::Wait;
@@ -158,11 +158,11 @@ enum Entry {
 }
 
 fn enter(program: Program, entry: Entry, run_other_initialisers: impl FnOnce()) {
-    if let Some((summons, channel)) = answer_summons(entry) {
+    if let Some((summons, ties)) = answer_summons(entry) {
         STAGE.store(INITIALISING, Ordering::Release);
         run_other_initialisers();
         STAGE.store(ENTERED, Ordering::Release);
-        become_summoned(&summons, channel, program);
+        become_summoned(&summons, ties, program);
     }
     STAGE.store(ENTERED, Ordering::Release);
 }
@@ -170,7 +170,7 @@ fn enter(program: Program, entry: Entry, run_other_initialisers: impl FnOnce()) 
 /// The summons for this process, if there is one.
 ///
 /// Once there is, this process is ours and never gets to `main`, whatever else is wrong.
-fn answer_summons(entry: Entry) -> Option<(Summons, OwnedFd)> {
+fn answer_summons(entry: Entry) -> Option<(Summons, Ties)> {
     let marker = std::env::var_os(MARKER)?;
     if entry == Entry::FromMain && sys::threads::is_single_threaded() == Some(false) {
         eprintln!(
@@ -185,9 +185,11 @@ fn answer_summons(entry: Entry) -> Option<(Summons, OwnedFd)> {
     // looked at and left as it was.
     let channel = unsafe { startup::handed_over_socket() }?;
     let summons = wire::recv(channel.as_fd(), Wait::Never, |packet| {
-        (packet.kind == Summons::KIND).then(|| Summons::from_bytes(packet.payload)).flatten()
+        let [lifeline] = <[OwnedFd; 1]>::try_from(packet.fds).ok()?;
+        let summons = Summons::from_bytes(packet.payload)?;
+        (packet.kind == Summons::KIND).then_some((summons, lifeline))
     });
-    let Ok(Some(summons)) = summons else {
+    let Ok(Some((summons, lifeline))) = summons else {
         // Somebody has set the variable, and the descriptor is something else.
         startup::leave_open(channel);
         return None;
@@ -203,7 +205,7 @@ fn answer_summons(entry: Entry) -> Option<(Summons, OwnedFd)> {
         // came before it could have, which is why the parent does this where it can.
         unsafe { startup::close_inherited() };
     }
-    Some((summons, channel))
+    Some((summons, Ties { channel, lifeline }))
 }
 
 /// Random, so that nobody takes a packet for a summons who was not meant.
@@ -220,7 +222,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Is what the summons asks for, until the end of this process.
-fn become_summoned(summons: &Summons, channel: OwnedFd, program: Program) -> ! {
+fn become_summoned(summons: &Summons, ties: Ties, program: Program) -> ! {
     sys::signal::ignore_sigpipe();
     sys::stack::report_overflow();
     let same_build = (program.fingerprint)().is_ok_and(|own| own == summons.fingerprint);
@@ -234,12 +236,10 @@ fn become_summoned(summons: &Summons, channel: OwnedFd, program: Program) -> ! {
     } else {
         cloner.is_err().then_some(Refusal::NoClone)
     };
-    let heard = Refusal::answer(refusal, &channel);
+    let heard = Refusal::answer(refusal, &ties.channel);
     match (heard, refusal, summons.role, cloner) {
-        (true, None, Role::Child, _) => (program.child_main)(channel, Origin::Fresh(None)),
-        (true, None, Role::Server, Ok(cloner)) => {
-            server::serve(channel, cloner, program.child_main)
-        }
+        (true, None, Role::Child, _) => (program.child_main)(ties, Origin::Fresh(None)),
+        (true, None, Role::Server, Ok(cloner)) => server::serve(ties, cloner, program.child_main),
         _ => sys::signal::exit_now(1),
     }
 }

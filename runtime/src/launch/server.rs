@@ -10,15 +10,15 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{ChildMain, Origin};
+use super::{ChildMain, Origin, Ties};
 use crate::sys;
 use crate::sys::clone::{Cloned, Cloner};
-use crate::sys::socket;
+use crate::sys::{lifeline, socket};
 
 /// What the server answers a request with; descriptors go beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// A new child of this number; beside it, its channel and its pidfd.
+    /// A new child of this number; beside it, its channel, its lifeline and its pidfd.
     Child(u32),
     /// There is none, for this reason.
     Failed(Errno),
@@ -47,9 +47,11 @@ impl Answer {
     }
 }
 
-/// Serves until the parent's end of `socket` closes. Returns in no process: a child runs
+/// Serves until the parent's end of the channel closes. Returns in no process: a child runs
 /// `child_main`, and the server exits.
-pub(super) fn serve(socket: OwnedFd, cloner: Cloner, child_main: ChildMain) -> ! {
+pub(super) fn serve(ties: Ties, cloner: Cloner, child_main: ChildMain) -> ! {
+    // Its socket's end would do, were it not that a stopped server cannot see it.
+    let _ = lifeline::tie(ties.lifeline.as_fd());
     // What initialisers have left in a buffer, each child would print.
     let _ = std::io::stdout().flush();
     sys::startup::flush_c_streams();
@@ -64,19 +66,20 @@ pub(super) fn serve(socket: OwnedFd, cloner: Cloner, child_main: ChildMain) -> !
     loop {
         request.clear();
         // Any descriptor that came along is dropped at once.
-        match socket::recv(socket.as_fd(), &mut request, &mut Vec::new(), true) {
+        match socket::recv(ties.channel.as_fd(), &mut request, &mut Vec::new(), true) {
             Ok(received) if received.len > 0 => {}
             _ => sys::signal::exit_now(0), // the parent is gone, or has no use for us
         }
         match make_child(&cloner) {
-            Made::Child(channel) => {
-                drop(socket);
-                child_main(channel, Origin::Fresh(Some(held)))
+            Made::Child(childs) => {
+                drop(ties);
+                child_main(childs, Origin::Fresh(Some(held)))
             }
             Made::Answer(answer, fds) => {
                 let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
                 let bytes = answer.to_bytes();
-                if socket::send(socket.as_fd(), &[IoSlice::new(&bytes)], &fds, true).is_err() {
+                if socket::send(ties.channel.as_fd(), &[IoSlice::new(&bytes)], &fds, true).is_err()
+                {
                     sys::signal::exit_now(0); // the child sees its channel close, and ends too
                 }
             }
@@ -86,21 +89,24 @@ pub(super) fn serve(socket: OwnedFd, cloner: Cloner, child_main: ChildMain) -> !
 
 /// What came of one request, on either side of the clone.
 enum Made {
-    Child(OwnedFd),
+    Child(Ties),
     Answer(Answer, Vec<OwnedFd>),
 }
 
 fn make_child(cloner: &Cloner) -> Made {
     let failed = |errno| Made::Answer(Answer::Failed(errno), Vec::new());
-    let (parents, childs) = match socket::pair() {
-        Ok(pair) => pair,
+    let pairs = socket::pair().and_then(|channel| Ok((channel, lifeline::pair()?)));
+    let ((parents, channel), (held, lifeline)) = match pairs {
+        Ok(pairs) => pairs,
         Err(errno) => return failed(errno),
     };
     // SAFETY: the server has one thread: that was seen before it said it was ready, and nothing
     // in this loop starts another.
     match unsafe { cloner.clone_sibling() } {
-        Ok(Cloned::Child) => Made::Child(childs),
-        Ok(Cloned::Parent(pid, pidfd)) => Made::Answer(Answer::Child(pid), vec![parents, pidfd]),
+        Ok(Cloned::Child) => Made::Child(Ties { channel, lifeline }),
+        Ok(Cloned::Parent(pid, pidfd)) => {
+            Made::Answer(Answer::Child(pid), vec![parents, held, pidfd])
+        }
         Err(errno) => failed(errno),
     }
 }

@@ -237,7 +237,7 @@ impl Builder {
                 |()| Ok(true),
             )
         })?;
-        let Started { pid, pidfd, channel, .. } = started;
+        let Started { pid, pidfd, channel, lifeline, .. } = started;
         let handle = table::insert(|id| Shared {
             name,
             pid,
@@ -245,6 +245,7 @@ impl Builder {
             detached: self.detached,
             pidfd,
             channel: Endpoint::new(channel),
+            lifeline: Endpoint::new(lifeline),
             end: Mutex::new(None),
             id,
         });
@@ -294,8 +295,8 @@ fn deliver(
             return Ok(started);
         }
         // It is dead, or of no use.
-        let Started { pid, pidfd, channel, .. } = started;
-        drop(channel);
+        let Started { pid, pidfd, channel, lifeline, .. } = started;
+        drop((channel, lifeline));
         let status = pidfd::end(pidfd.as_fd());
         delivered?;
         attempts += 1;

@@ -1,10 +1,7 @@
 //! Orderly exit: what becomes of the children when `main` returns or `exit` is called.
 
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-use nix::sys::socket::{Shutdown, shutdown};
 
 use super::handle::ChildHandle;
 use super::table;
@@ -60,8 +57,8 @@ pub(super) fn end_children() {
     for daemon in &daemons {
         if !wait(daemon, grace) {
             if daemon.kill().is_err() {
-                // It has become another user's. The kernel still ends it when its channel ends.
-                let _ = shutdown(daemon.0.channel.as_fd().as_raw_fd(), Shutdown::Both);
+                // It has become another user's. The kernel still ends it by its lifeline.
+                daemon.0.lifeline.cut();
             }
             wait(daemon, Wait::Forever);
         }

@@ -29,8 +29,9 @@ pub(super) struct Shared {
     pub(super) daemon: bool,
     pub(super) detached: bool,
     pub(super) pidfd: OwnedFd,
-    /// Held open for as long as the child lives: when this end closes, the child is killed.
     pub(super) channel: Endpoint,
+    /// Held open for as long as the child lives: when this end closes, the child is killed.
+    pub(super) lifeline: Endpoint,
     pub(super) end: Mutex<Option<End>>,
     /// Its place in the table.
     pub(super) id: u64,

@@ -11,7 +11,7 @@ use super::panics::{self, Report};
 use super::protocol::{Equipment, Instructions, Order, Outcome, text_of};
 use super::registry::{self, Entry};
 use super::{builder, exit, identity, table};
-use crate::launch::{self, Origin, Program, StartMethod};
+use crate::launch::{self, Origin, Program, StartMethod, Ties};
 use crate::sys::poll::Wait;
 use crate::sys::{fd, lifeline, limits, signal, startup};
 use crate::wire::endpoint::Endpoint;
@@ -38,26 +38,33 @@ impl Drop for NoWayBack {
 }
 
 /// Waits for instructions, does what they say, and ends.
-fn child_main(channel: OwnedFd, origin: Origin) -> ! {
+fn child_main(ties: Ties, origin: Origin) -> ! {
     let _no_way_back = NoWayBack;
     if let Origin::Forked = origin {
         table::forget_parents();
         launch::forget_parent();
     }
-    let channel = Endpoint::new(channel); // which a fork of this process must not hold
+    // From here on, and before any user code, it does not outlive its parent.
+    let tied = lifeline::tie(ties.lifeline.as_fd());
+    let mut lifeline = Some(ties.lifeline);
+    let channel = Endpoint::new(ties.channel); // which a fork of this process must not hold
     // What needs no instructions is done before there are any: a child made ahead has the time.
     let report = match origin {
         Origin::Fresh(_) => Report::Print,
         Origin::Forked => Report::Previous,
     };
     panics::install_hook(report, send_before_abort);
-    let prepared = lifeline::prepare(channel.as_fd());
     if let Origin::Fresh(Some(held)) = &origin {
         held.await_readable(channel.as_fd());
     }
     let outcome = wire::recv(channel.as_fd(), Wait::Forever, |packet| {
         let Order { instructions, equipment, process, fds } = Order::decode(packet)?;
-        let entry = equip(&channel, instructions, equipment, &origin, prepared)?;
+        if instructions.detached {
+            lifeline = None;
+        } else if let Err(error) = tied {
+            return Err(format!("could not tie its life to its parent's: {error}"));
+        }
+        let entry = equip(&channel, instructions, equipment, &origin)?;
         Ok(entry.run(process, fds))
     });
     let outcome = match outcome {
@@ -65,7 +72,7 @@ fn child_main(channel: OwnedFd, origin: Origin) -> ! {
         Err(RecvFailure::Disconnected) => signal::exit_now(0), // nobody needs this process
         Err(failure) => Outcome::Unequipped(format!("its instructions did not arrive: {failure}")),
     };
-    finish(&channel, &outcome, &origin)
+    finish(&channel, &outcome, &origin, lifeline)
 }
 
 /// Makes this process what its instructions say, and finds what it is to run.
@@ -74,7 +81,6 @@ fn equip(
     instructions: Instructions,
     equipment: Equipment<OwnedFd>,
     origin: &Origin,
-    prepared: nix::Result<()>,
 ) -> Result<&'static Entry, String> {
     let failed = |what: &'static str| move |error: nix::Error| format!("could not {what}: {error}");
 
@@ -104,11 +110,6 @@ fn equip(
     startup::name_thread(&instructions.name);
     if instructions.detached {
         signal::leave_session().map_err(failed("lead a session of its own"))?;
-    } else {
-        // From here on, and before any user code, it does not outlive its parent.
-        prepared
-            .and_then(|()| lifeline::tie_to_peer(channel.as_fd()))
-            .map_err(failed("tie its life to its parent's"))?;
     }
 
     builder::set_start_method(StartMethod::from_index(instructions.start_method));
@@ -142,7 +143,12 @@ fn send_before_abort(report: PanicReport) {
 }
 
 /// Tells the parent what came of the work, and ends.
-fn finish(channel: &Endpoint, outcome: &Outcome, origin: &Origin) -> ! {
+fn finish(
+    channel: &Endpoint,
+    outcome: &Outcome,
+    origin: &Origin,
+    _lifeline: Option<OwnedFd>, // open until the end
+) -> ! {
     // What was printed is there before the outcome is.
     let _ = std::io::stdout().flush();
     let sent = outcome.send(channel.as_fd());

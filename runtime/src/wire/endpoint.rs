@@ -1,6 +1,7 @@
-//! Ends of sockets that belong to this process alone, and that a fork of it must not hold open.
+//! Ends of sockets and pipes that belong to this process alone, and that a fork of it must not hold
+//! open.
 //!
-//! A forked child is a copy, so it would hold every pipe's ends and every channel of its parent's:
+//! A forked child is a copy, so it would hold every pipe's ends, channels and lifelines of its parent's:
 //! no reader would be told of the end of its stream, and no sibling of the parent's death, while
 //! that child lives. So each such end is listed, and the child swaps all of them for `/dev/null`.
 //! What the child is meant to have comes to it over its own channel, as with every start method.
@@ -17,7 +18,7 @@ fn listed() -> MutexGuard<'static, BTreeSet<RawFd>> {
     LISTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One end of a socket pair of ours.
+/// One end of a socket or pipe of ours.
 #[derive(Debug)]
 pub(crate) struct Endpoint(OwnedFd);
 
@@ -25,6 +26,13 @@ impl Endpoint {
     pub(crate) fn new(fd: OwnedFd) -> Self {
         listed().insert(fd.as_raw_fd());
         Self(fd)
+    }
+
+    /// Lets go of the connection, while this value lives on.
+    pub(crate) fn cut(&self) {
+        if let Ok(null) = sys::fd::null() {
+            let _ = sys::fd::replace_owned(self.0.as_raw_fd(), null.as_fd());
+        }
     }
 }
 
