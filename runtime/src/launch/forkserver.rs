@@ -34,6 +34,8 @@ struct Server {
     env: Environment,
     dir: Option<Directory>,
     identity: Identity,
+    /// A child is being made, or waits in the socket.
+    requested: bool,
 }
 
 /// Why a server gave no child.
@@ -69,6 +71,14 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
     Err(Error::os("keep a fork server running: it is killed each time", Errno::EPIPE))
 }
 
+/// Has a child made ahead, for the next start. To be called when the last one has its work, so that
+/// this does not hold it up.
+pub(crate) fn make_one_ahead() {
+    if let Some(server) = &mut *server() {
+        server.request();
+    }
+}
+
 /// Ends this process's fork server, if it has one. The next start brings a new one.
 ///
 /// The server's children begin with what it has itself, from the moment it was started. So call this
@@ -99,24 +109,27 @@ impl Server {
         let dir = Directory::current();
         let Executed { pid, channel, lifeline } = execute::execute(program, Role::Server, &env)?;
         let (pidfd, socket) = pidfd_of_new_child(pid, channel)?;
-        let server =
-            Self { socket, _lifeline: lifeline, pidfd, env, dir, identity: identity.clone() };
-        let _ = server.request(); // one ahead, for the first child
-        Ok(server)
+        let identity = identity.clone();
+        Ok(Self { socket, _lifeline: lifeline, pidfd, env, dir, identity, requested: false })
     }
 
-    fn request(&self) -> nix::Result<()> {
-        socket::send(self.socket.as_fd(), &[IoSlice::new(&[0])], &[], true)
+    /// Asks for a child, unless one is on its way.
+    fn request(&mut self) {
+        // A dead server cannot be asked, but a child of its may still be there: it is received.
+        if !self.requested {
+            let asked = socket::send(self.socket.as_fd(), &[IoSlice::new(&[0])], &[], true);
+            self.requested = asked.is_ok();
+        }
     }
 
-    /// The child that was made ahead; another is made in its place, while this one works.
-    fn child(&self) -> Result<(u32, [OwnedFd; 3]), Lack> {
-        let _ = self.request(); // if the server is dead, a child of its may still be there
+    /// The child that was made ahead, or one that is made now.
+    fn child(&mut self) -> Result<(u32, [OwnedFd; 3]), Lack> {
+        self.request();
         match self.next_answer()? {
             (Answer::Child(pid), fds) => Self::accept(pid, fds),
             // That was perhaps long ago. Ask again, for how it is now.
             (Answer::Failed(_), _) => {
-                let _ = self.request();
+                self.request();
                 match self.next_answer()? {
                     (Answer::Child(pid), fds) => Self::accept(pid, fds),
                     (Answer::Failed(errno), _) => {
@@ -127,14 +140,15 @@ impl Server {
         }
     }
 
-    fn next_answer(&self) -> Result<(Answer, Vec<OwnedFd>), Lack> {
+    fn next_answer(&mut self) -> Result<(Answer, Vec<OwnedFd>), Lack> {
         let mut bytes = Vec::with_capacity(Answer::LEN);
         let mut fds = Vec::new();
         let received = socket::recv(self.socket.as_fd(), &mut bytes, &mut fds, true);
+        self.requested = false;
         match received.map(|received| (received.fds_lost, Answer::from_bytes(&bytes))) {
             Ok((false, Some(answer))) => Ok((answer, fds)),
             Ok((true, Some(Answer::Child(pid)))) => {
-                drop(fds); // the child sees its channel close, and ends
+                drop(fds); // the child's lifeline closes, and it is killed
                 let _ = sys::pidfd::await_and_reap_by_number(pid);
                 Err(Lack::Child(Error::os("take over a new child's descriptors", Errno::EMFILE)))
             }

@@ -27,6 +27,7 @@ mod server;
 
 pub(crate) use fork::forget_parent;
 pub use forkserver::end_fork_server;
+pub(crate) use forkserver::make_one_ahead;
 
 /// How a child process is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -115,6 +116,8 @@ pub(crate) struct Started {
 pub(crate) struct Program {
     /// Stands for everything that two processes must agree on to understand one another.
     pub(crate) fingerprint: fn() -> Result<u64>,
+    /// What an executed copy does first, so that its children need not.
+    pub(crate) prepare: fn(),
     pub(crate) child_main: ChildMain,
 }
 

@@ -225,6 +225,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 fn become_summoned(summons: &Summons, ties: Ties, program: Program) -> ! {
     sys::signal::ignore_sigpipe();
     sys::stack::report_overflow();
+    wire::prepare();
+    (program.prepare)();
     let same_build = (program.fingerprint)().is_ok_and(|own| own == summons.fingerprint);
     let cloner = sys::clone::Cloner::new();
     let refusal = if !same_build {

@@ -292,6 +292,9 @@ fn deliver(
         let started = launch::start(method, work::PROGRAM, env, private)?;
         let delivered = instruct(&started);
         if let Ok(true) = delivered {
+            if method == StartMethod::Forkserver {
+                launch::make_one_ahead();
+            }
             return Ok(started);
         }
         // It is dead, or of no use.

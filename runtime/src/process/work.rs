@@ -18,7 +18,8 @@ use crate::wire::endpoint::Endpoint;
 use crate::wire::{self, RecvFailure};
 
 /// What the launcher runs in a child.
-pub(super) const PROGRAM: Program = Program { fingerprint: registry::fingerprint, child_main };
+pub(super) const PROGRAM: Program =
+    Program { fingerprint: registry::fingerprint, prepare, child_main };
 
 /// The exit code of a process that panicked: the same as of a Rust program.
 const PANICKED: i32 = 101;
@@ -37,23 +38,23 @@ impl Drop for NoWayBack {
     }
 }
 
+/// What a fork server does once for all of its children.
+fn prepare() {
+    panics::install_hook(Report::Print, send_before_abort);
+}
+
 /// Waits for instructions, does what they say, and ends.
 fn child_main(ties: Ties, origin: Origin) -> ! {
     let _no_way_back = NoWayBack;
     if let Origin::Forked = origin {
         table::forget_parents();
         launch::forget_parent();
+        panics::install_hook(Report::Previous, send_before_abort);
     }
     // From here on, and before any user code, it does not outlive its parent.
     let tied = lifeline::tie(ties.lifeline.as_fd());
     let mut lifeline = Some(ties.lifeline);
     let channel = Endpoint::new(ties.channel); // which a fork of this process must not hold
-    // What needs no instructions is done before there are any: a child made ahead has the time.
-    let report = match origin {
-        Origin::Fresh(_) => Report::Print,
-        Origin::Forked => Report::Previous,
-    };
-    panics::install_hook(report, send_before_abort);
     if let Origin::Fresh(Some(held)) = &origin {
         held.await_readable(channel.as_fd());
     }

@@ -12,7 +12,7 @@ pub use codec::{DecodeError, EncodeError};
 pub(crate) use codec::{decode, encode};
 pub use descriptor::Fd;
 pub(crate) use handles::{deserialize_fd, serialize_fd};
-pub(crate) use packet::{Kind, Packet, RecvFailure, SendFailure, recv, send};
+pub(crate) use packet::{Kind, Packet, RecvFailure, SendFailure, prepare, recv, send};
 
 #[cfg(test)]
 mod tests;

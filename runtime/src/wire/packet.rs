@@ -195,6 +195,11 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// Makes room for what is received, so that a copy of this process has it.
+pub(crate) fn prepare() {
+    BUFFER.set(Vec::with_capacity(HEADER + INLINE_MAX));
+}
+
 /// Receives one packet, and passes it to `consume`.
 pub(crate) fn recv<R>(
     socket: BorrowedFd<'_>,
