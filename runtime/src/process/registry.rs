@@ -153,6 +153,11 @@ pub(crate) fn fingerprint() -> Result<u64> {
     table().map(|table| table.fingerprint)
 }
 
+/// How many processes the program declares.
+pub(super) fn count() -> usize {
+    table().map_or(0, |table| table.entries.len())
+}
+
 /// The place of an entry in the table.
 pub(super) fn index_of(entry: &Entry) -> Result<u32> {
     let table = table()?;

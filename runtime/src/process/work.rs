@@ -13,7 +13,7 @@ use super::registry::{self, Entry};
 use super::{builder, exit, identity, table};
 use crate::launch::{self, Origin, Program, StartMethod, Ties};
 use crate::sys::poll::Wait;
-use crate::sys::{fd, lifeline, limits, signal, startup};
+use crate::sys::{self, fd, lifeline, limits, signal, startup};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::{self, RecvFailure};
 
@@ -41,6 +41,7 @@ impl Drop for NoWayBack {
 /// What a fork server does once for all of its children.
 fn prepare() {
     panics::install_hook(Report::Print, send_before_abort);
+    sys::exit::prepare(registry::count());
 }
 
 /// Waits for instructions, does what they say, and ends.

@@ -7,6 +7,7 @@
     allow(dead_code, reason = "nothing runs before `main` in this build")
 )]
 
+use std::ffi::CStr;
 use std::ptr;
 
 use nix::libc;
@@ -20,7 +21,7 @@ pub(crate) type Initialiser =
 /// `None` if `ours` is not one of them: it then belongs to a shared object (a plugin, a Python
 /// extension), and executing the program again would run somebody else's program.
 pub(crate) fn initialisers_after(ours: Initialiser) -> Option<Vec<Initialiser>> {
-    let entries = init_array()?;
+    let entries = arrays()?.initialisers;
     let own = entries.iter().position(|&entry| entry == ours as usize)?;
     let later = entries[own + 1..].iter().filter(|&&entry| entry != 0 && entry != usize::MAX);
     Some(
@@ -32,8 +33,27 @@ pub(crate) fn initialisers_after(ours: Initialiser) -> Option<Vec<Initialiser>> 
     )
 }
 
-/// The main program's `.init_array`, found through its dynamic section.
-fn init_array() -> Option<&'static [usize]> {
+/// How many initialisers and finalisers the main program has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) initialisers: usize,
+    pub(crate) finalisers: usize,
+}
+
+pub(crate) fn counts() -> Option<Counts> {
+    let arrays = arrays()?;
+    Some(Counts { initialisers: arrays.initialisers.len(), finalisers: arrays.finalisers })
+}
+
+/// The main program's `.init_array`, and the length of its `.fini_array`.
+#[derive(Debug, Clone, Copy)]
+struct Arrays {
+    initialisers: &'static [usize],
+    finalisers: usize,
+}
+
+/// They are found through the program's dynamic section.
+fn arrays() -> Option<Arrays> {
     let mut found = None;
     // SAFETY: the callback gets `found` back as its third argument, and the call ends before it.
     unsafe { libc::dl_iterate_phdr(Some(look_at_main), (&raw mut found).cast()) };
@@ -48,11 +68,12 @@ unsafe extern "C" fn look_at_main(
     const DT_NULL: usize = 0;
     const DT_INIT_ARRAY: usize = 25;
     const DT_INIT_ARRAYSZ: usize = 27;
+    const DT_FINI_ARRAYSZ: usize = 28;
 
     // SAFETY: the loader passes a valid object, the first of which is the main program, and
-    // `init_array` passes the address of its variable. The program headers and the dynamic section
-    // they lead to are mapped for the life of the program, and the latter ends with DT_NULL; the
-    // array's address and length are what the linker wrote there.
+    // `arrays` passes the address of its variable. The program headers and the dynamic section they
+    // lead to are mapped for the life of the program, and the latter ends with DT_NULL; the array's
+    // address and length are what the linker wrote there.
     unsafe {
         let object = &*object;
         if object.dlpi_phdr as u64 != libc::getauxval(libc::AT_PHDR) {
@@ -65,22 +86,70 @@ unsafe extern "C" fn look_at_main(
         };
         let mut entry: *const [usize; 2] =
             ptr::with_exposed_provenance(base + dynamic.p_vaddr as usize);
-        let (mut array, mut bytes) = (None, 0);
+        let (mut array, mut initialisers, mut finalisers) = (None, 0, 0);
         loop {
             let [tag, value] = *entry;
             match tag {
                 DT_NULL => break,
                 DT_INIT_ARRAY => array = Some(base + value),
-                DT_INIT_ARRAYSZ => bytes = value,
+                DT_INIT_ARRAYSZ => initialisers = value / size_of::<usize>(),
+                DT_FINI_ARRAYSZ => finalisers = value / size_of::<usize>(),
                 _ => {}
             }
             entry = entry.add(1);
         }
         if let Some(array) = array {
             let start = ptr::with_exposed_provenance(array);
-            *found.cast() =
-                Some(std::slice::from_raw_parts::<usize>(start, bytes / size_of::<usize>()));
+            let initialisers = std::slice::from_raw_parts(start, initialisers);
+            *found.cast() = Some(Arrays { initialisers, finalisers });
         }
     }
     1 // the first object was the one: stop
+}
+
+/// The program and the shared objects it has loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    pub(crate) names: Vec<String>,
+    /// How many were ever loaded.
+    pub(crate) loaded: u64,
+}
+
+pub(crate) fn objects() -> Objects {
+    unsafe extern "C" fn look(
+        object: *mut libc::dl_phdr_info,
+        _: libc::size_t,
+        objects: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: the loader passes a valid object whose name is a C string, and the caller passes
+        // the address of its variable.
+        unsafe {
+            let objects = &mut *objects.cast::<Objects>();
+            let name = CStr::from_ptr((*object).dlpi_name).to_string_lossy().into_owned();
+            objects.names.push(name);
+            objects.loaded = (*object).dlpi_adds;
+        }
+        0
+    }
+    let mut objects = Objects::default();
+    // SAFETY: the callback gets `objects` back as its third argument, and the call ends before it.
+    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut objects).cast()) };
+    objects
+}
+
+/// How many shared objects were ever loaded: the program's own included.
+pub(crate) fn objects_loaded() -> u64 {
+    unsafe extern "C" fn look(
+        object: *mut libc::dl_phdr_info,
+        _: libc::size_t,
+        loaded: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: as in `objects`.
+        unsafe { *loaded.cast::<u64>() = (*object).dlpi_adds };
+        1 // every object has the same number
+    }
+    let mut loaded = 0u64;
+    // SAFETY: as in `objects`.
+    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut loaded).cast()) };
+    loaded
 }

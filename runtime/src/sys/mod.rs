@@ -11,6 +11,7 @@
 pub(crate) mod auxv;
 pub(crate) mod clone;
 pub(crate) mod exec;
+pub(crate) mod exit;
 pub(crate) mod fd;
 pub(crate) mod identity;
 pub(crate) mod image;
