@@ -15,14 +15,14 @@
 )]
 
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
 
 use nix::libc::{self, c_int, c_void};
 
-use super::image;
+use super::image::{self, Objects};
 
-/// How often shared objects had been loaded when there was nothing to clean up.
-static OBJECTS_LOADED: AtomicU64 = AtomicU64::new(0);
+/// The shared objects there were when there was nothing to clean up.
+static OBJECTS: OnceLock<Objects> = OnceLock::new();
 
 /// Initialisers that every program has and that register no handler: the C compiler's, the standard
 /// library's (which keeps the arguments), and ours.
@@ -52,7 +52,7 @@ pub(crate) fn prepare(registrations: usize) {
         fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
     }
 
-    let objects = image::objects();
+    let Some(objects) = image::objects() else { return };
     let program_is_plain = image::counts().is_some_and(|counts| {
         counts.initialisers == registrations + KNOWN_INITIALISERS && counts.finalisers <= 1
     });
@@ -62,8 +62,7 @@ pub(crate) fn prepare(registrations: usize) {
             .iter()
             .any(|plain| name == *plain || !plain.is_empty() && name.starts_with(plain))
     };
-    if program_is_plain && objects.names.iter().all(is_plain) {
-        OBJECTS_LOADED.store(objects.loaded, Ordering::Relaxed);
+    if program_is_plain && objects.names.iter().all(is_plain) && OBJECTS.set(objects).is_ok() {
         // SAFETY: the handler does not unwind.
         unsafe { on_exit(end_now, ptr::null_mut()) };
     }
@@ -73,7 +72,7 @@ pub(crate) fn prepare(registrations: usize) {
 pub(crate) fn prepare(_registrations: usize) {}
 
 extern "C" fn end_now(code: c_int, _: *mut c_void) {
-    if image::objects_loaded() == OBJECTS_LOADED.load(Ordering::Relaxed) {
+    if OBJECTS.get().is_some_and(Objects::are_all) {
         super::startup::flush_c_streams();
         // SAFETY: _exit has no memory effects.
         unsafe { libc::_exit(code) };

@@ -45,11 +45,13 @@ pub(crate) fn counts() -> Option<Counts> {
     Some(Counts { initialisers: arrays.initialisers.len(), finalisers: arrays.finalisers })
 }
 
-/// The main program's `.init_array`, and the length of its `.fini_array`.
+/// The main program's `.init_array`, the length of its `.fini_array`, and the way to the loader's list.
 #[derive(Debug, Clone, Copy)]
 struct Arrays {
     initialisers: &'static [usize],
     finalisers: usize,
+    /// Where the loader keeps what debuggers read.
+    debug: usize,
 }
 
 /// They are found through the program's dynamic section.
@@ -66,6 +68,7 @@ unsafe extern "C" fn look_at_main(
     found: *mut libc::c_void,
 ) -> libc::c_int {
     const DT_NULL: usize = 0;
+    const DT_DEBUG: usize = 21;
     const DT_INIT_ARRAY: usize = 25;
     const DT_INIT_ARRAYSZ: usize = 27;
     const DT_FINI_ARRAYSZ: usize = 28;
@@ -86,7 +89,7 @@ unsafe extern "C" fn look_at_main(
         };
         let mut entry: *const [usize; 2] =
             ptr::with_exposed_provenance(base + dynamic.p_vaddr as usize);
-        let (mut array, mut initialisers, mut finalisers) = (None, 0, 0);
+        let (mut array, mut initialisers, mut finalisers, mut debug) = (None, 0, 0, 0);
         loop {
             let [tag, value] = *entry;
             match tag {
@@ -94,6 +97,7 @@ unsafe extern "C" fn look_at_main(
                 DT_INIT_ARRAY => array = Some(base + value),
                 DT_INIT_ARRAYSZ => initialisers = value / size_of::<usize>(),
                 DT_FINI_ARRAYSZ => finalisers = value / size_of::<usize>(),
+                DT_DEBUG => debug = value,
                 _ => {}
             }
             entry = entry.add(1);
@@ -101,55 +105,68 @@ unsafe extern "C" fn look_at_main(
         if let Some(array) = array {
             let start = ptr::with_exposed_provenance(array);
             let initialisers = std::slice::from_raw_parts(start, initialisers);
-            *found.cast() = Some(Arrays { initialisers, finalisers });
+            *found.cast() = Some(Arrays { initialisers, finalisers, debug });
         }
     }
     1 // the first object was the one: stop
 }
 
-/// The program and the shared objects it has loaded.
-#[derive(Debug, Default)]
+/// What the loader keeps of one object: the public part of glibc's `link_map`.
+#[repr(C)]
+#[derive(Debug)]
+struct LinkMap {
+    address: usize,
+    name: *const libc::c_char,
+    dynamic: *const libc::c_void,
+    next: *const LinkMap,
+    previous: *const LinkMap,
+}
+
+/// The beginning of what the loader keeps for debuggers: `r_debug`.
+#[repr(C)]
+#[derive(Debug)]
+struct Debug {
+    version: libc::c_int,
+    objects: *const LinkMap,
+}
+
+/// The objects that the program consists of at some moment.
+#[derive(Debug)]
 pub(crate) struct Objects {
     pub(crate) names: Vec<String>,
-    /// How many were ever loaded.
-    pub(crate) loaded: u64,
+    last: *const LinkMap,
 }
 
-pub(crate) fn objects() -> Objects {
-    unsafe extern "C" fn look(
-        object: *mut libc::dl_phdr_info,
-        _: libc::size_t,
-        objects: *mut libc::c_void,
-    ) -> libc::c_int {
-        // SAFETY: the loader passes a valid object whose name is a C string, and the caller passes
-        // the address of its variable.
-        unsafe {
-            let objects = &mut *objects.cast::<Objects>();
-            let name = CStr::from_ptr((*object).dlpi_name).to_string_lossy().into_owned();
-            objects.names.push(name);
-            objects.loaded = (*object).dlpi_adds;
+/// The objects that the program consists of now; `None` where the loader does not tell.
+pub(crate) fn objects() -> Option<Objects> {
+    let debug: *const Debug = ptr::with_exposed_provenance(arrays()?.debug);
+    if debug.is_null() {
+        return None;
+    }
+    let mut objects = Objects { names: Vec::new(), last: ptr::null() };
+    // SAFETY: the loader has set DT_DEBUG to its `r_debug`, whose list of objects starts with the
+    // program and ends with null. Names are C strings.
+    unsafe {
+        let mut object = (*debug).objects;
+        while !object.is_null() {
+            objects.names.push(CStr::from_ptr((*object).name).to_string_lossy().into_owned());
+            objects.last = object;
+            object = (*object).next;
         }
-        0
     }
-    let mut objects = Objects::default();
-    // SAFETY: the callback gets `objects` back as its third argument, and the call ends before it.
-    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut objects).cast()) };
-    objects
+    (!objects.last.is_null()).then_some(objects)
 }
 
-/// How many shared objects were ever loaded: the program's own included.
-pub(crate) fn objects_loaded() -> u64 {
-    unsafe extern "C" fn look(
-        object: *mut libc::dl_phdr_info,
-        _: libc::size_t,
-        loaded: *mut libc::c_void,
-    ) -> libc::c_int {
-        // SAFETY: as in `objects`.
-        unsafe { *loaded.cast::<u64>() = (*object).dlpi_adds };
-        1 // every object has the same number
+impl Objects {
+    /// Whether no object has been loaded since. Reads one word, and takes no lock.
+    pub(crate) fn are_all(&self) -> bool {
+        // SAFETY: those that a program starts with are never unloaded, and new ones come after
+        // them. Volatile, since the loader changes the word without our knowing.
+        unsafe { (&raw const (*self.last).next).read_volatile().is_null() }
     }
-    let mut loaded = 0u64;
-    // SAFETY: as in `objects`.
-    unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut loaded).cast()) };
-    loaded
 }
+
+// SAFETY: the pointer is read as `are_all` explains, which any thread may do.
+unsafe impl Send for Objects {}
+// SAFETY: as above.
+unsafe impl Sync for Objects {}
