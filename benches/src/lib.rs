@@ -1,1 +1,17 @@
+//! What all peers share: how a work is asked for, how it is measured, what its messages are.
+//!
+//! A peer is a program of its own. The driver runs it as `PEER WORK VARIANT COUNT`; it does that
+//! work once and prints what it measured, one `name value unit` a line.
+//!
+//! - [`round`]: the arguments, and the figures printed
+//! - [`measure`]: the loops around what each peer does in its own way
+//! - [`message`]: what is sent
+//! - [`memory`]: what a process occupies
 
+pub mod measure;
+pub mod memory;
+pub mod message;
+pub mod round;
+
+pub use message::{Block, Ping, Sample};
+pub use round::{Round, figure};

@@ -1,11 +1,10 @@
 //! The fork server, from outside: starting it, getting children from it, replacing it.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
-use nix::sys::socket::{Shutdown, shutdown};
 
 use super::execute::Executed;
 use super::reentry::Role;
@@ -14,6 +13,7 @@ use super::{Environment, Program, Started, execute, pidfd_of_new_child};
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::identity::{Directory, Identity};
+use crate::sys::poll::Wait;
 use crate::sys::socket;
 
 static SERVER: Mutex<Option<Server>> = Mutex::new(None);
@@ -28,7 +28,8 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 struct Server {
     socket: OwnedFd,
-    _lifeline: OwnedFd,
+    lifeline: Option<OwnedFd>,
+    pid: u32,
     pidfd: OwnedFd,
     /// What its children begin with, and so what they need not be told.
     env: Environment,
@@ -60,6 +61,9 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
         };
         match server.child() {
             Ok((pid, [channel, lifeline, pidfd])) => {
+                // From the server's group, whose members nobody has any use for. If it is dead, that
+                // is found out when it is given its work.
+                let _ = sys::signal::adopt_into_process_group(pid);
                 let needs_env = server.env != *env;
                 let needs_dir = server.dir.is_none() || server.dir != Directory::current();
                 return Ok(Started { pid, pidfd, channel, lifeline, needs_env, needs_dir });
@@ -110,7 +114,16 @@ impl Server {
         let Executed { pid, channel, lifeline } = execute::execute(program, Role::Server, &env)?;
         let (pidfd, socket) = pidfd_of_new_child(pid, channel)?;
         let identity = identity.clone();
-        Ok(Self { socket, _lifeline: lifeline, pidfd, env, dir, identity, requested: false })
+        Ok(Self {
+            socket,
+            lifeline: Some(lifeline),
+            pid,
+            pidfd,
+            env,
+            dir,
+            identity,
+            requested: false,
+        })
     }
 
     /// Asks for a child, unless one is on its way.
@@ -166,23 +179,19 @@ impl Drop for Server {
         if self.identity.pid != std::process::id() {
             return; // a fork of its owner lets go of it
         }
-        // The end of its socket ends it. It may be stopped: then this does, unless it has become
-        // another user's. What is not reaped stays a zombie.
-        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
-        sys::pidfd::end(self.pidfd.as_fd());
-        // Nor does anybody need what it has made ahead.
+        // The kernel kills the server by its lifeline, and the child that it has made ahead by that
+        // child's, which is in the socket: whoever they have become, and if they are stopped, too.
+        // They are alone in the server's group, known to us or not, so all of it can be reaped.
+        drop(self.lifeline.take());
+        let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), nix::libc::SIGKILL);
         let mut bytes = Vec::with_capacity(Answer::LEN);
-        let mut fds = Vec::new();
-        while socket::recv(self.socket.as_fd(), &mut bytes, &mut fds, false)
+        let _ = sys::poll::readable(self.pidfd.as_fd(), Wait::Forever);
+        while socket::recv(self.socket.as_fd(), &mut bytes, &mut Vec::new(), false)
             .is_ok_and(|received| received.len > 0)
         {
             bytes.clear();
-            if let Ok([channel, lifeline, pidfd]) =
-                <[OwnedFd; 3]>::try_from(std::mem::take(&mut fds))
-            {
-                drop((channel, lifeline));
-                sys::pidfd::end(pidfd.as_fd());
-            }
         }
+        sys::pidfd::await_and_reap_group(self.pid);
+        let _ = sys::pidfd::reap(self.pidfd.as_fd());
     }
 }

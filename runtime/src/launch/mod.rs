@@ -28,6 +28,7 @@ mod server;
 pub(crate) use fork::forget_parent;
 pub use forkserver::end_fork_server;
 pub(crate) use forkserver::make_one_ahead;
+pub(crate) use reentry::check_entered as check;
 
 /// How a child process is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -38,8 +39,8 @@ pub enum StartMethod {
     ///
     /// The default: fast whatever the size of this process, and safe whatever threads it has.
     /// Children get this process's arguments, environment, working directory and standard streams
-    /// as they are now. If this process has changed its user, groups, root directory, process
-    /// group or session, or has given up gaining privileges, it gets a new server first. Everything
+    /// as they are now, and are in its process group. If this process has changed its user, groups,
+    /// root directory or session, or has given up gaining privileges, it gets a new server first. Everything
     /// else is as it was when the server started: resource limits, scheduling, the file mode mask
     /// (umask), cgroup, namespaces, capabilities, and sandboxes (seccomp, Landlock). After changing
     /// one of these, call [`end_fork_server`](crate::end_fork_server).
@@ -87,9 +88,8 @@ pub(crate) type ChildMain = fn(Ties, Origin) -> !;
 /// What a child has to know of how it came to be.
 #[derive(Debug)]
 pub(crate) enum Origin {
-    /// An executed copy of the program, or a copy of the fork server, with the signals that the
-    /// server holds back.
-    Fresh(Option<sys::signal::HeldSignals>),
+    /// An executed copy of the program, or a copy of the fork server.
+    Fresh,
     /// A fork of its parent.
     Forked,
 }
@@ -131,7 +131,6 @@ pub(crate) fn start(
     env: &Environment,
     private: &[BorrowedFd<'_>],
 ) -> Result<Started> {
-    reentry::check_entered()?;
     match method {
         StartMethod::Forkserver => forkserver::start(program, env),
         StartMethod::Spawn => execute::start(program, env),

@@ -16,7 +16,7 @@ use crate::sys::image::{Initialiser, initialisers_after};
 use crate::sys::poll::Wait;
 use crate::sys::startup::{self, Arguments};
 use crate::sys::{self, auxv, socket};
-use crate::wire::{self, Kind};
+use crate::wire::{self, Kind, RecvFailure};
 
 /// The variable that tells a new process to look for a summons. It never reaches user code.
 pub(super) const MARKER: &str = "OFFSPRING_REENTRY";
@@ -62,6 +62,9 @@ pub(super) enum Refusal {
     Multithreaded,
     /// The kernel lacks what a fork server needs.
     NoClone,
+    /// It runs with more rights than its parent's user has.
+    RaisedPrivileges,
+    NoDescriptors,
 }
 
 impl Refusal {
@@ -80,10 +83,16 @@ impl Refusal {
     pub(super) fn from_answer(kind: Kind, payload: &[u8]) -> Option<Option<Self>> {
         match (kind, payload) {
             (Self::READY, []) => Some(None),
-            (Self::REFUSED, [code]) => [Self::OtherBuild, Self::Multithreaded, Self::NoClone]
-                .into_iter()
-                .find(|&known| known as u8 == *code)
-                .map(Some),
+            (Self::REFUSED, [code]) => [
+                Self::OtherBuild,
+                Self::Multithreaded,
+                Self::NoClone,
+                Self::RaisedPrivileges,
+                Self::NoDescriptors,
+            ]
+            .into_iter()
+            .find(|&known| known as u8 == *code)
+            .map(Some),
             _ => None,
         }
     }
@@ -92,6 +101,10 @@ impl Refusal {
         match self {
             Self::OtherBuild => Error::OtherBuild,
             Self::Multithreaded => Error::ServerMultithreaded,
+            Self::RaisedPrivileges => Error::RaisedPrivileges,
+            Self::NoDescriptors => {
+                Error::os("execute this program again", nix::errno::Errno::EMFILE)
+            }
             Self::NoClone => Error::os(
                 "run a fork server (`StartMethod::Spawn` needs less of the kernel)",
                 nix::errno::Errno::ENOSYS,
@@ -118,7 +131,7 @@ pub(crate) const ENTERS_BEFORE_MAIN: bool =
     cfg!(all(target_env = "gnu", not(feature = "manual-init")));
 
 /// Whether processes can be started from here.
-pub(super) fn check_entered() -> Result<()> {
+pub(crate) fn check_entered() -> Result<()> {
     match STAGE.load(Ordering::Acquire) {
         ENTERED => Ok(()),
         FOREIGN => Err(Error::NotTheProgram),
@@ -184,28 +197,42 @@ fn answer_summons(entry: Entry) -> Option<(Summons, Ties)> {
     // SAFETY: our parent puts the socket there for us; if the variable lies, the descriptor is
     // looked at and left as it was.
     let channel = unsafe { startup::handed_over_socket() }?;
-    let summons = wire::recv(channel.as_fd(), Wait::Never, |packet| {
-        let [lifeline] = <[OwnedFd; 1]>::try_from(packet.fds).ok()?;
-        let summons = Summons::from_bytes(packet.payload)?;
-        (packet.kind == Summons::KIND).then_some((summons, lifeline))
+    let packet = wire::recv(channel.as_fd(), Wait::Never, |packet| {
+        (packet.kind == Summons::KIND)
+            .then(|| (Summons::from_bytes(packet.payload), packet.fds.into_iter().next()))
     });
-    let Ok(Some((summons, lifeline))) = summons else {
+    let (summons, lifeline) = match packet {
+        Ok(Some((Some(summons), lifeline))) if marker == *hex(&summons.nonce) => {
+            (summons, lifeline)
+        }
+        // A summons, but not for this process, or by another build.
+        Ok(Some(_)) => sys::signal::exit_now(1),
+        // One whose descriptor this process has no room for.
+        Err(RecvFailure::DescriptorsLost) => refuse(Refusal::NoDescriptors, &channel),
         // Somebody has set the variable, and the descriptor is something else.
-        startup::leave_open(channel);
-        return None;
+        Ok(None) | Err(_) => {
+            startup::leave_open(channel);
+            return None;
+        }
     };
-    let from_parent = socket::peer_pid(channel.as_fd()) == Ok(std::os::unix::process::parent_id());
-    if marker != *hex(&summons.nonce) || !from_parent || auxv::is_secure_execution() {
-        // Not for this process; or whoever summoned it is gone; or it has rights that a summons
-        // must not make use of.
-        sys::signal::exit_now(1);
+    if socket::peer_pid(channel.as_fd()) != Ok(std::os::unix::process::parent_id()) {
+        sys::signal::exit_now(1); // whoever summoned it is gone
     }
+    if auxv::is_secure_execution() {
+        refuse(Refusal::RaisedPrivileges, &channel);
+    }
+    let Some(lifeline) = lifeline else { sys::signal::exit_now(1) };
     if entry == Entry::BeforeMain {
         // SAFETY: our initialiser has opened nothing but the channel. Those of shared objects that
         // came before it could have, which is why the parent does this where it can.
         unsafe { startup::close_inherited() };
     }
     Some((summons, Ties { channel, lifeline }))
+}
+
+fn refuse(refusal: Refusal, channel: &OwnedFd) -> ! {
+    Refusal::answer(Some(refusal), channel);
+    sys::signal::exit_now(1)
 }
 
 /// Random, so that nobody takes a packet for a summons who was not meant.
@@ -240,7 +267,7 @@ fn become_summoned(summons: &Summons, ties: Ties, program: Program) -> ! {
     };
     let heard = Refusal::answer(refusal, &ties.channel);
     match (heard, refusal, summons.role, cloner) {
-        (true, None, Role::Child, _) => (program.child_main)(ties, Origin::Fresh(None)),
+        (true, None, Role::Child, _) => (program.child_main)(ties, Origin::Fresh),
         (true, None, Role::Server, Ok(cloner)) => server::serve(ties, cloner, program.child_main),
         _ => sys::signal::exit_now(1),
     }

@@ -52,10 +52,11 @@ impl Answer {
 pub(super) fn serve(ties: Ties, cloner: Cloner, child_main: ChildMain) -> ! {
     // Its socket's end would do, were it not that a stopped server cannot see it.
     let _ = lifeline::tie(ties.lifeline.as_fd());
+    // Ctrl-C and the like are for the program, and for children once they have their work.
+    let _ = sys::signal::leave_process_group();
     // What initialisers have left in a buffer, each child would print.
     let _ = std::io::stdout().flush();
     sys::startup::flush_c_streams();
-    let held = sys::signal::HeldSignals::hold();
     if let Ok(null) = sys::fd::null() {
         for number in sys::fd::STDIO {
             let _ = sys::fd::become_standard(null.as_fd(), number);
@@ -73,7 +74,7 @@ pub(super) fn serve(ties: Ties, cloner: Cloner, child_main: ChildMain) -> ! {
         match make_child(&cloner) {
             Made::Child(childs) => {
                 drop(ties);
-                child_main(childs, Origin::Fresh(Some(held)))
+                child_main(childs, Origin::Fresh)
             }
             Made::Answer(answer, fds) => {
                 let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();

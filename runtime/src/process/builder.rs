@@ -167,6 +167,7 @@ impl Builder {
     /// As [`spawn`](crate::spawn), and [`Error::Unusable`] for a name or a variable that the system
     /// cannot take, [`Error::Os`] for a working directory that cannot be entered.
     pub fn spawn<P: Process>(&self, process: P) -> Result<Child<P::Output>> {
+        launch::check()?;
         let entry = <P as Registered>::entry();
         let name = self.name.clone().unwrap_or_else(|| entry.next_name());
         check("the name of a process", OsStr::new(&name), &[0])?;

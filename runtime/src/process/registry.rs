@@ -4,8 +4,8 @@ use std::any::type_name;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,17 +121,36 @@ struct Table {
     fingerprint: u64,
 }
 
-/// The table, or the two entries that cannot be told apart.
+/// The table of what is registered by now.
+///
+/// It is complete once `main` runs; an initialiser that starts a process may come too soon.
 fn table() -> Result<&'static Table> {
-    static TABLE: OnceLock<std::result::Result<Table, [&'static Entry; 2]>> = OnceLock::new();
-    let table = TABLE.get_or_init(|| {
+    static TABLE: RwLock<Option<&'static Table>> = RwLock::new(None);
+    let registered = inventory::iter::<Registration>.into_iter().count();
+    let known = *TABLE.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(table) = known
+        && table.entries.len() == registered
+    {
+        return Ok(table);
+    }
+    let table = Box::leak(Box::new(Table::new()?)); // once, or twice
+    *TABLE.write().unwrap_or_else(PoisonError::into_inner) = Some(table);
+    Ok(table)
+}
+
+impl Table {
+    fn new() -> Result<Self> {
         let mut entries: Vec<_> = inventory::iter::<Registration>
             .into_iter()
             .map(|registration| registration.0)
             .collect();
         entries.sort_by_key(|entry| entry.key());
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
-            return Err([pair[0], pair[1]]);
+            return Err(Error::Duplicate {
+                name: pair[0].path,
+                first: pair[0].place(),
+                second: pair[1].place(),
+            });
         }
         // Not a HashMap's hasher: a fork server must not fix its children's random keys.
         let mut hasher = DefaultHasher::new();
@@ -139,13 +158,8 @@ fn table() -> Result<&'static Table> {
         for entry in &entries {
             (entry.key(), entry.signature).hash(&mut hasher);
         }
-        Ok(Table { fingerprint: hasher.finish(), entries })
-    });
-    table.as_ref().map_err(|&[first, second]| Error::Duplicate {
-        name: first.path,
-        first: first.place(),
-        second: second.place(),
-    })
+        Ok(Self { fingerprint: hasher.finish(), entries })
+    }
 }
 
 /// Stands for all names and signatures of the program: two builds that differ in them never talk.
@@ -162,8 +176,8 @@ pub(super) fn count() -> usize {
 pub(super) fn index_of(entry: &Entry) -> Result<u32> {
     let table = table()?;
     let index = table.entries.binary_search_by_key(&entry.key(), |entry| entry.key());
-    // An entry that exists was submitted: the macro writes both in one item.
-    Ok(index.expect("a process that is not registered") as u32)
+    // The macro writes an entry and its registration in one item; only the time can be wrong.
+    index.map(|index| index as u32).map_err(|_| Error::BeforeMain)
 }
 
 /// The entry that another process of this build means.

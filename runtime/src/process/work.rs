@@ -56,9 +56,6 @@ fn child_main(ties: Ties, origin: Origin) -> ! {
     let tied = lifeline::tie(ties.lifeline.as_fd());
     let mut lifeline = Some(ties.lifeline);
     let channel = Endpoint::new(ties.channel); // which a fork of this process must not hold
-    if let Origin::Fresh(Some(held)) = &origin {
-        held.await_readable(channel.as_fd());
-    }
     let outcome = wire::recv(channel.as_fd(), Wait::Forever, |packet| {
         let Order { instructions, equipment, process, fds } = Order::decode(packet)?;
         if instructions.detached {
@@ -66,7 +63,7 @@ fn child_main(ties: Ties, origin: Origin) -> ! {
         } else if let Err(error) = tied {
             return Err(format!("could not tie its life to its parent's: {error}"));
         }
-        let entry = equip(&channel, instructions, equipment, &origin)?;
+        let entry = equip(&channel, instructions, equipment)?;
         Ok(entry.run(process, fds))
     });
     let outcome = match outcome {
@@ -74,7 +71,7 @@ fn child_main(ties: Ties, origin: Origin) -> ! {
         Err(RecvFailure::Disconnected) => signal::exit_now(0), // nobody needs this process
         Err(failure) => Outcome::Unequipped(format!("its instructions did not arrive: {failure}")),
     };
-    finish(&channel, &outcome, &origin, lifeline)
+    finish(&channel, &outcome, origin, lifeline)
 }
 
 /// Makes this process what its instructions say, and finds what it is to run.
@@ -82,7 +79,6 @@ fn equip(
     channel: &Endpoint,
     instructions: Instructions,
     equipment: Equipment<OwnedFd>,
-    origin: &Origin,
 ) -> Result<&'static Entry, String> {
     let failed = |what: &'static str| move |error: nix::Error| format!("could not {what}: {error}");
 
@@ -128,9 +124,6 @@ fn equip(
     {
         *CHANNEL.lock().unwrap_or_else(PoisonError::into_inner) = Some(Endpoint::new(copy));
     }
-    if let Origin::Fresh(Some(held)) = origin {
-        held.release();
-    }
     registry::entry_at(instructions.entry, &instructions.path)
         .ok_or_else(|| format!("this program has no process `{}`", instructions.path))
 }
@@ -148,7 +141,7 @@ fn send_before_abort(report: PanicReport) {
 fn finish(
     channel: &Endpoint,
     outcome: &Outcome,
-    origin: &Origin,
+    origin: Origin,
     _lifeline: Option<OwnedFd>, // open until the end
 ) -> ! {
     // What was printed is there before the outcome is.
@@ -166,7 +159,7 @@ fn finish(
             .send(channel.as_fd());
     }
     match origin {
-        Origin::Fresh(_) => std::process::exit(code),
+        Origin::Fresh => std::process::exit(code),
         // The exit handlers that the parent has registered are its own.
         Origin::Forked => {
             exit::end_children();

@@ -2,17 +2,15 @@
 
 use std::ffi::CStr;
 
-use nix::unistd::{getgroups, getpgrp, getresgid, getresuid, getsid};
+use nix::unistd::{getgroups, getresgid, getresuid, getsid};
 
-/// A process, the rights it runs with, and the group it belongs to.
+/// A process, the rights it runs with, and the session it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) pid: u32,
     users: [u32; 3],
     groups: [u32; 3],
     more_groups: Vec<u32>,
-    /// Of the terminal's processes: who gets what is sent to all.
-    process_group: i32,
     session: Option<i32>,
     no_new_privileges: Option<bool>,
     root: Option<Directory>,
@@ -30,7 +28,6 @@ impl Identity {
             users,
             groups,
             more_groups,
-            process_group: getpgrp().as_raw(),
             session: getsid(None).ok().map(Into::into),
             no_new_privileges: nix::sys::prctl::get_no_new_privs().ok(),
             root: Directory::at(c"/"),

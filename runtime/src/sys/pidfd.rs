@@ -70,6 +70,11 @@ pub(crate) fn await_and_reap_by_number(pid: u32) -> nix::Result<Option<ExitStatu
     wait_id(libc::P_PID, pid, libc::WEXITED)
 }
 
+/// Blocks until each child of this process group has ended, and reaps them.
+pub(crate) fn await_and_reap_group(leader: u32) {
+    while wait_id(libc::P_PGID, leader, libc::WEXITED).is_ok() {}
+}
+
 // Not nix's `waitid`: it fails on a child that was killed by a real-time signal, having reaped it.
 fn wait_id(
     kind: libc::idtype_t,

@@ -9,9 +9,11 @@ use std::ptr;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socketpair, sockopt};
 
 use super::fd::above_stdio;
+use super::poll::{self, Wait};
 
 /// The most descriptors the kernel lets one packet carry (`SCM_MAX_FD`).
 pub(crate) const MAX_FDS: usize = 253;
@@ -154,8 +156,20 @@ pub(crate) fn recv(
     Ok(Received { len, truncated: message.msg_flags & libc::MSG_TRUNC != 0, fds_lost })
 }
 
-/// Whether the other end is gone and nothing is left to read.
+/// Whether the other end is gone and nothing is left to read, as far as that is known.
 pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
+    matches!(peek(socket), Ok(0))
+}
+
+/// Whether a packet of no bytes, just received, was the end of the stream.
+pub(crate) fn has_ended(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::POLLHUP)];
+    let closed = poll::poll(&mut fds, Wait::Never).is_ok_and(|ready| ready > 0);
+    closed && !matches!(peek(socket), Ok(1))
+}
+
+/// How much can be read, if that is 0 or more.
+fn peek(socket: BorrowedFd<'_>) -> nix::Result<usize> {
     let mut byte = [0u8];
     loop {
         // SAFETY: one byte of room is given and one is claimed.
@@ -168,9 +182,9 @@ pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
             )
         };
         match Errno::result(got) {
-            Ok(len) => return len == 0,
+            Ok(len) => return Ok(len.cast_unsigned()),
             Err(Errno::EINTR | Errno::ECONNRESET) => {}
-            Err(_) => return false,
+            Err(other) => return Err(other),
         }
     }
 }

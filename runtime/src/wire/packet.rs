@@ -233,7 +233,12 @@ fn recv_into<R>(
         }
     };
     if received.len == 0 {
-        return Err(RecvFailure::Disconnected);
+        // None of ours is empty; if it is not the end, somebody else has sent it.
+        return Err(if socket::has_ended(socket) {
+            RecvFailure::Disconnected
+        } else {
+            RecvFailure::Corrupt("an empty packet")
+        });
     }
     if received.fds_lost {
         return Err(RecvFailure::DescriptorsLost);
@@ -286,7 +291,10 @@ fn empty_carrier(carrier: &OwnedFd, count: usize) -> Result<Vec<OwnedFd>, RecvFa
     while fds.len() < count {
         byte.clear();
         // Everything was queued before the carrier was sent, so there is nothing to wait for.
-        let received = socket::recv(carrier.as_fd(), &mut byte, &mut fds, false)?;
+        let received = match socket::recv(carrier.as_fd(), &mut byte, &mut fds, false) {
+            Err(Errno::EAGAIN) => break,
+            other => other?,
+        };
         if received.fds_lost {
             return Err(RecvFailure::DescriptorsLost);
         }
