@@ -14,7 +14,7 @@ fn factor(n: u64) -> Vec<u64> {
     let mut factors = Vec::new();
     let mut divisor = 2;
     while rest > 1 {
-        while rest % divisor == 0 {
+        while rest.is_multiple_of(divisor) {
             factors.push(divisor);
             rest /= divisor;
         }

@@ -154,7 +154,6 @@ fn a_socket_without_a_summons_does_nothing() {
         packet(b'S', b""),
         packet(b'I', &sound[16..]),
         summons(7, &NONCE),
-        summons(0, b"fedcba9876543210"),
         sound[..sound.len() - 1].to_vec(),
         [&sound[..], b"x"].concat(),
         vec![0xff; 5000],

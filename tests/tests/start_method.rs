@@ -187,19 +187,6 @@ each_start_method! {
         }
         assert_eq!(server()?, first);
     }
-
-    only [forkserver Forkserver]
-    /// `test_forkserver_sigint`, as a terminal sends it: to all in the group. Whoever is started
-    /// after that has nothing to do with it.
-    fn test_forkserver_sigint_to_all_helpers_does_nothing_to_later_children() {
-        for _ in 0..100 {
-            report().spawn()?.join()?;
-            for helper in helpers() {
-                signal(helper, Signal::SIGINT);
-            }
-            assert_eq!(report().spawn()?.join()?.0, 0);
-        }
-    }
 }
 
 /// What a process can tell of how it was run.

@@ -55,6 +55,7 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
         *guard = None;
     }
     for _ in 0..ATTEMPTS {
+        let is_new = guard.is_none();
         let server = match &mut *guard {
             Some(server) => server,
             none => none.insert(Server::launch(program, &identity)?),
@@ -68,7 +69,9 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
                 let needs_dir = server.dir.is_none() || server.dir != Directory::current();
                 return Ok(Started { pid, pidfd, channel, lifeline, needs_env, needs_dir });
             }
-            Err(Lack::Child(error)) => return Err(error),
+            // An older one may be under limits that this process has left behind.
+            Err(Lack::Child(error)) if is_new => return Err(error),
+            Err(Lack::Child(_)) => *guard = None,
             Err(Lack::Server) => *guard = None,
         }
     }

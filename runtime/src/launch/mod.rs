@@ -43,7 +43,7 @@ pub enum StartMethod {
     /// root directory or session, or has given up gaining privileges, it gets a new server first. Everything
     /// else is as it was when the server started: resource limits, scheduling, the file mode mask
     /// (umask), cgroup, namespaces, capabilities, and sandboxes (seccomp, Landlock). After changing
-    /// one of these, call [`end_fork_server`](crate::end_fork_server).
+    /// one of these, call [`end_fork_server`].
     #[default]
     Forkserver,
     /// The program is executed anew for each child.

@@ -198,14 +198,12 @@ fn answer_summons(entry: Entry) -> Option<(Summons, Ties)> {
     // looked at and left as it was.
     let channel = unsafe { startup::handed_over_socket() }?;
     let packet = wire::recv(channel.as_fd(), Wait::Never, |packet| {
-        (packet.kind == Summons::KIND)
-            .then(|| (Summons::from_bytes(packet.payload), packet.fds.into_iter().next()))
+        let summons = Summons::from_bytes(packet.payload)?;
+        (packet.kind == Summons::KIND).then(|| (summons, packet.fds.into_iter().next()))
     });
     let (summons, lifeline) = match packet {
-        Ok(Some((Some(summons), lifeline))) if marker == *hex(&summons.nonce) => {
-            (summons, lifeline)
-        }
-        // A summons, but not for this process, or by another build.
+        Ok(Some((summons, lifeline))) if marker == *hex(&summons.nonce) => (summons, lifeline),
+        // A summons, but not for this process.
         Ok(Some(_)) => sys::signal::exit_now(1),
         // One whose descriptor this process has no room for.
         Err(RecvFailure::DescriptorsLost) => refuse(Refusal::NoDescriptors, &channel),

@@ -52,8 +52,10 @@ impl Answer {
 pub(super) fn serve(ties: Ties, cloner: Cloner, child_main: ChildMain) -> ! {
     // Its socket's end would do, were it not that a stopped server cannot see it.
     let _ = lifeline::tie(ties.lifeline.as_fd());
-    // Ctrl-C and the like are for the program, and for children once they have their work.
+    // Ctrl-C and the like are for the program, and for children once they have their work. And
+    // whatever ends a program does not end this one: it ends with its parent, and only then.
     let _ = sys::signal::leave_process_group();
+    sys::signal::put_off_endings();
     // What initialisers have left in a buffer, each child would print.
     let _ = std::io::stdout().flush();
     sys::startup::flush_c_streams();
@@ -73,6 +75,7 @@ pub(super) fn serve(ties: Ties, cloner: Cloner, child_main: ChildMain) -> ! {
         }
         match make_child(&cloner) {
             Made::Child(childs) => {
+                sys::signal::let_endings_through();
                 drop(ties);
                 child_main(childs, Origin::Fresh)
             }

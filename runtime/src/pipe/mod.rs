@@ -1,7 +1,7 @@
 //! Pipes: typed messages between processes, and between threads.
 //!
 //! - [`end`]: one end of a pipe, untyped, and how it crosses to another process
-//! - [`sender`], [`receiver`], [`duplex`]: the typed faces of an end
+//! - [`sender`], [`receiver`], [`mod@duplex`]: the typed faces of an end
 //! - [`errors`]: what can go wrong with each operation, and what it gives back
 
 use std::io;

@@ -13,7 +13,7 @@ use super::end::End;
 use super::errors::{RecvError, RecvIntoError, RecvTimeoutError, TryRecvError};
 use crate::sys::poll::Wait;
 
-/// The receiving end of a [`pipe`](crate::pipe): receives values of type `T`.
+/// The receiving end of a [`pipe`](crate::pipe()): receives values of type `T`.
 ///
 /// A handle: its clones are the same end, here and in every process it is sent to; each message
 /// goes to one of those that ask. As a descriptor it is readable when there is something to

@@ -11,7 +11,7 @@ use super::end::End;
 use super::errors::{SendError, SendTimeoutError, TrySendError};
 use crate::sys::poll::Wait;
 
-/// The sending end of a [`pipe`](crate::pipe): sends values of type `T`.
+/// The sending end of a [`pipe`](crate::pipe()): sends values of type `T`.
 ///
 /// A handle: its clones are the same end, here and in every process it is sent to.
 pub struct Sender<T> {

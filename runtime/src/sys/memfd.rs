@@ -36,13 +36,15 @@ pub(crate) fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// The length of a sealed file, or `None` if it is not one: its content could then change, or
-/// shrink under a mapping of it.
+/// shrink under a mapping of it. Nor is one with holes, which could claim any length.
 pub(crate) fn sealed_len(fd: BorrowedFd<'_>) -> Option<u64> {
     let seals = fcntl(fd, FcntlArg::F_GET_SEALS).ok()?;
     if !SealFlag::from_bits_retain(seals).contains(SEALS) {
         return None;
     }
-    nix::sys::stat::fstat(fd).ok().and_then(|stat| u64::try_from(stat.st_size).ok())
+    let stat = nix::sys::stat::fstat(fd).ok()?;
+    let (len, blocks) = (u64::try_from(stat.st_size).ok()?, u64::try_from(stat.st_blocks).ok()?);
+    (blocks.saturating_mul(512) >= len).then_some(len)
 }
 
 /// A read-only mapping of a sealed file.

@@ -26,6 +26,21 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// What is sent to all processes of a service or a terminal, to tell them to end.
+fn endings() -> SigSet {
+    [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGTERM].into_iter().collect()
+}
+
+/// Puts off the signals that tell a program to end.
+pub(crate) fn put_off_endings() {
+    let _ = endings().thread_block();
+}
+
+/// Lets through the signals that tell a program to end.
+pub(crate) fn let_endings_through() {
+    let _ = endings().thread_unblock();
+}
+
 /// Leads a new process group: what is sent to the old one, by a terminal or by whoever, no longer
 /// arrives.
 pub(crate) fn leave_process_group() -> nix::Result<()> {

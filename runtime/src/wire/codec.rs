@@ -17,9 +17,9 @@ fn options() -> impl Options {
 
 /// A value could not be turned into bytes.
 ///
-/// Its own `Serialize` said no, it holds something that the wire format cannot describe (a map of
-/// unknown length, a field that is left out by `skip_serializing_if`), or the system had no
-/// descriptor left for a handle in it.
+/// Its own `Serialize` said no, it holds something that the wire format cannot describe (a sequence
+/// of unknown length, as `#[serde(flatten)]` makes), or the system had no descriptor left for a handle
+/// in it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("a `{type_name}` could not be encoded: {reason}")]
 pub struct EncodeError {

@@ -157,6 +157,23 @@ fn a_file_that_can_still_change_is_not_accepted() {
 }
 
 #[test]
+fn a_file_with_holes_is_not_accepted() {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+
+    let (a, b) = socket::pair().unwrap();
+    let file = std::fs::File::from(memfd::create("test").unwrap());
+    file.set_len(1 << 40).unwrap();
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL)).unwrap();
+    let mut header = [0; 16];
+    header[1] = 1;
+    header[8..].copy_from_slice(&(1u64 << 40).to_le_bytes());
+    socket::send(a.as_fd(), &[IoSlice::new(&header)], &[file.as_fd()], true).unwrap();
+    let received = recv(b.as_fd(), Wait::Never, |_| ());
+    assert!(matches!(received, Err(RecvFailure::Corrupt(_))), "{received:?}");
+}
+
+#[test]
 fn a_handle_anywhere_but_on_its_way_is_an_error_that_says_so() {
     let (reader, writer) = std::io::pipe().unwrap();
     let error = serde_json::to_string(&Fd::new(writer)).unwrap_err();
