@@ -2,8 +2,8 @@
 //!
 //! The C library's `exit` calls the registered handlers, newest first, and last of all the loader's,
 //! which calls the destructors of every shared object. In a process that has just been forked, that
-//! touches pages all over the place, each to be copied: two fifths of the cost of a child, for
-//! nothing, since a Rust program's shared objects have no destructors to speak of.
+//! touches pages all over the place, each to be copied: more than a quarter of the cost of a child,
+//! for nothing, since a Rust program's shared objects have no destructors to speak of.
 //!
 //! So a handler of ours is registered before any that the work may register. When its turn comes,
 //! all of those have run, and what is left is what was there before `main`. If that is known to be

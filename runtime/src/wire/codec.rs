@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::handles;
 
-/// Fixed-width integers: measured at twice the speed of the variable-width form on our messages.
+/// Fixed-width integers: on our messages 1.2 to 2.6 times as fast as the variable-width form.
 /// Both sides are one program, so neither the width nor the byte order can differ.
 fn options() -> impl Options {
     bincode::DefaultOptions::new().with_fixint_encoding()
