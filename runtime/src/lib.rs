@@ -57,8 +57,8 @@
 //! - **No child outlives its parent by accident.** When `main` returns or `exit` is called, children
 //!   are waited for, and daemons ended. When the parent dies in any other way, `kill -9` included,
 //!   the kernel kills its children, and theirs, in the same moment. What shall live on is
-//!   [detached](Builder::detached) on purpose. (A child that replaces itself by `exec`, or closes
-//!   descriptors that are not its own, gives this up; and a copy that the parent makes of itself by
+//!   [detached](Builder::detached) on purpose. (A child that replaces itself by `exec`, closes
+//!   descriptors that are not its own, or changes its user within a user namespace gives this up; and a copy that the parent makes of itself by
 //!   a `fork` of its own counts as the parent, as long as it does not `exec`.)
 //! - **No signal hits the wrong process**: everything goes by pidfd, never by number.
 //! - **A message arrives whole or not at all**, whoever is killed while sending or receiving.

@@ -14,7 +14,7 @@ use crate::wire::{self, RecvFailure};
 /// Starts a process by executing the program.
 pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
     let Executed { pid, channel, lifeline } = execute(program, Role::Child, env)?;
-    let (pidfd, channel) = pidfd_of_new_child(pid, channel)?;
+    let (pidfd, channel, lifeline) = pidfd_of_new_child(pid, channel, lifeline)?;
     Ok(Started { pid, pidfd, channel, lifeline, needs_env: false, needs_dir: false })
 }
 
@@ -60,7 +60,10 @@ pub(super) fn execute(program: Program, role: Role, env: &Environment) -> Result
         Ok(Some(None)) => return Ok(Executed { pid, channel: ours, lifeline: held }),
         Ok(Some(Some(refusal))) => refusal.into_error(),
         Ok(None) | Err(RecvFailure::Corrupt(_) | RecvFailure::DescriptorsLost) => Error::OtherBuild,
-        Err(RecvFailure::Disconnected | RecvFailure::TimedOut) => return Err(died_at_start(pid)),
+        Err(RecvFailure::Disconnected | RecvFailure::TimedOut) => {
+            drop(held);
+            return Err(died_at_start(pid));
+        }
         Err(RecvFailure::Os(error)) => Error::os("hear from a new process", error),
     };
     drop((ours, held)); // it ends by this, if it has not yet

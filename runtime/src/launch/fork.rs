@@ -37,9 +37,9 @@ pub(super) fn start(
         }
         Ok(Some(pid)) => {
             drop((childs, tied));
-            let (pidfd, channel) = pidfd_of_new_child(pid, parents)?;
+            let (pidfd, channel, lifeline) = pidfd_of_new_child(pid, parents, held)?;
             let needs_env = !std::env::vars_os().eq(env.iter().cloned());
-            Ok(Started { pid, pidfd, channel, lifeline: held, needs_env, needs_dir: false })
+            Ok(Started { pid, pidfd, channel, lifeline, needs_env, needs_dir: false })
         }
     }
 }

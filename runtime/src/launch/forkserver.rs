@@ -3,10 +3,10 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::execute::Executed;
 use super::reentry::Role;
 use super::server::Answer;
 use super::{Environment, Program, Started, execute, pidfd_of_new_child};
@@ -25,6 +25,9 @@ fn server() -> MutexGuard<'static, Option<Server>> {
 /// How often a server that died is replaced for one child before giving up.
 const ATTEMPTS: usize = 3;
 
+/// How long a server that may not be killed has to end by itself.
+const MOMENT: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 struct Server {
     socket: OwnedFd,
@@ -35,6 +38,8 @@ struct Server {
     env: Environment,
     dir: Option<Directory>,
     identity: Identity,
+    /// Nobody is in its process group who has any work.
+    alone: bool,
     /// A child is being made, or waits in the socket.
     requested: bool,
 }
@@ -62,9 +67,9 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
         };
         match server.child() {
             Ok((pid, [channel, lifeline, pidfd])) => {
-                // From the server's group, whose members nobody has any use for. If it is dead, that
-                // is found out when it is given its work.
-                let _ = sys::signal::adopt_into_process_group(pid);
+                // From the server's group, whose members nobody has any use for. If that cannot be
+                // (a filter forbids it), the group is no longer what it was.
+                server.alone &= sys::signal::adopt_from_process_group(server.pid, pid);
                 let needs_env = server.env != *env;
                 let needs_dir = server.dir.is_none() || server.dir != Directory::current();
                 return Ok(Started { pid, pidfd, channel, lifeline, needs_env, needs_dir });
@@ -114,8 +119,10 @@ impl Server {
     fn launch(program: Program, identity: &Identity) -> Result<Self> {
         let env = std::env::vars_os().collect();
         let dir = Directory::current();
-        let Executed { pid, channel, lifeline } = execute::execute(program, Role::Server, &env)?;
-        let (pidfd, socket) = pidfd_of_new_child(pid, channel)?;
+        let executed = execute::execute(program, Role::Server, &env)?;
+        let pid = executed.pid;
+        let (pidfd, socket, lifeline) =
+            pidfd_of_new_child(pid, executed.channel, executed.lifeline)?;
         let identity = identity.clone();
         Ok(Self {
             socket,
@@ -125,6 +132,7 @@ impl Server {
             env,
             dir,
             identity,
+            alone: true,
             requested: false,
         })
     }
@@ -186,15 +194,26 @@ impl Drop for Server {
         // child's, which is in the socket: whoever they have become, and if they are stopped, too.
         // They are alone in the server's group, known to us or not, so all of it can be reaped.
         drop(self.lifeline.take());
-        let _ = sys::pidfd::send_signal(self.pidfd.as_fd(), nix::libc::SIGKILL);
+        let killed = sys::pidfd::send_signal(self.pidfd.as_fd(), nix::libc::SIGKILL).is_ok();
+        let wait = if killed { Wait::Forever } else { Wait::at_most(MOMENT) };
+        let _ = sys::poll::readable(self.pidfd.as_fd(), wait);
         let mut bytes = Vec::with_capacity(Answer::LEN);
-        let _ = sys::poll::readable(self.pidfd.as_fd(), Wait::Forever);
-        while socket::recv(self.socket.as_fd(), &mut bytes, &mut Vec::new(), false)
+        let mut fds = Vec::new();
+        while socket::recv(self.socket.as_fd(), &mut bytes, &mut fds, false)
             .is_ok_and(|received| received.len > 0)
         {
             bytes.clear();
+            if let Ok([channel, lifeline, pidfd]) =
+                <[OwnedFd; 3]>::try_from(std::mem::take(&mut fds))
+            {
+                drop((channel, lifeline));
+                sys::pidfd::end(pidfd.as_fd());
+            }
         }
-        sys::pidfd::await_and_reap_group(self.pid);
+        // The number is the group's as long as its leader, which has ended, is not reaped.
+        if self.alone && sys::pidfd::is_zombie(self.pidfd.as_fd()) {
+            sys::pidfd::await_and_reap_group(self.pid);
+        }
         let _ = sys::pidfd::reap(self.pidfd.as_fd());
     }
 }

@@ -142,15 +142,20 @@ pub(crate) fn start(
 ///
 /// The number can be trusted if the child still lives after the descriptor was opened: it was
 /// never free in between. It lives as long as its end of the channel is open.
-fn pidfd_of_new_child(pid: u32, channel: OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
+fn pidfd_of_new_child(
+    pid: u32,
+    channel: OwnedFd,
+    lifeline: OwnedFd,
+) -> Result<(OwnedFd, OwnedFd, OwnedFd)> {
     let pidfd = sys::pidfd::open(pid);
     if sys::socket::is_hung_up(channel.as_fd()) {
+        drop(lifeline);
         return Err(died_at_start(pid));
     }
     match pidfd {
-        Ok(pidfd) => Ok((pidfd, channel)),
+        Ok(pidfd) => Ok((pidfd, channel, lifeline)),
         Err(error) => {
-            drop(channel); // it sees that, and ends
+            drop((channel, lifeline)); // it is killed by that
             let _ = sys::pidfd::await_and_reap_by_number(pid);
             Err(Error::os(format!("open a descriptor for process {pid}"), error))
         }

@@ -220,6 +220,8 @@ fn answer_summons(entry: Entry) -> Option<(Summons, Ties)> {
         refuse(Refusal::RaisedPrivileges, &channel);
     }
     let Some(lifeline) = lifeline else { sys::signal::exit_now(1) };
+    // Before any initialiser of the program's runs. (A child ties itself once more, and hears of it.)
+    let _ = sys::lifeline::tie(lifeline.as_fd());
     if entry == Entry::BeforeMain {
         // SAFETY: our initialiser has opened nothing but the channel. Those of shared objects that
         // came before it could have, which is why the parent does this where it can.

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::io::{IoSlice, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -52,10 +52,6 @@ impl Answer {
 pub(super) fn serve(ties: Ties, cloner: Cloner, child_main: ChildMain) -> ! {
     // Its socket's end would do, were it not that a stopped server cannot see it.
     let _ = lifeline::tie(ties.lifeline.as_fd());
-    // Ctrl-C and the like are for the program, and for children once they have their work. And
-    // whatever ends a program does not end this one: it ends with its parent, and only then.
-    let _ = sys::signal::leave_process_group();
-    sys::signal::put_off_endings();
     // What initialisers have left in a buffer, each child would print.
     let _ = std::io::stdout().flush();
     sys::startup::flush_c_streams();
@@ -64,6 +60,10 @@ pub(super) fn serve(ties: Ties, cloner: Cloner, child_main: ChildMain) -> ! {
             let _ = sys::fd::become_standard(null.as_fd(), number);
         }
     }
+    // Ctrl-C and the like are for the program, and for children once they have their work. And
+    // whatever ends a program does not end this one: it ends with its parent, and only then.
+    sys::signal::leave_process_group();
+    sys::signal::put_off_endings();
     sys::startup::name_thread("offspring-fork");
     let mut request = Vec::with_capacity(1);
     loop {
@@ -80,11 +80,15 @@ pub(super) fn serve(ties: Ties, cloner: Cloner, child_main: ChildMain) -> ! {
                 child_main(childs, Origin::Fresh)
             }
             Made::Answer(answer, fds) => {
+                let send = |answer: Answer, fds: &[BorrowedFd<'_>]| {
+                    let bytes = answer.to_bytes();
+                    socket::send(ties.channel.as_fd(), &[IoSlice::new(&bytes)], fds, true)
+                };
                 let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-                let bytes = answer.to_bytes();
-                if socket::send(ties.channel.as_fd(), &[IoSlice::new(&bytes)], &fds, true).is_err()
-                {
-                    sys::signal::exit_now(0); // the child sees its channel close, and ends too
+                // A child that is not passed on sees its lifeline close, and is killed.
+                let sent = send(answer, &fds).or_else(|errno| send(Answer::Failed(errno), &[]));
+                if sent.is_err() {
+                    sys::signal::exit_now(0);
                 }
             }
         }

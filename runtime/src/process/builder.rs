@@ -17,7 +17,7 @@ use super::stdio::{Stdio, Stream};
 use super::{Child, Process, identity, table, work};
 use crate::error::{Error, Result};
 use crate::launch::{self, Environment, StartMethod, Started};
-use crate::sys::{fd, pidfd};
+use crate::sys::{fd, lifeline, pidfd};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::{self, SendFailure};
 
@@ -84,7 +84,7 @@ impl Builder {
     /// is waited for at an orderly exit, and killed if this process dies in any other way.
     ///
     /// A detached process is in a session of its own, so that Ctrl-C in the terminal does not
-    /// reach it.
+    /// reach it. Starting one waits until it has let go of this process.
     pub fn detached(&mut self, detached: bool) -> &mut Self {
         self.detached = detached;
         self
@@ -209,7 +209,7 @@ impl Builder {
             .chain(fds.iter().map(AsFd::as_fd))
             .chain(dir.iter().map(AsFd::as_fd))
             .collect();
-        let started = deliver(method, &env, &private, |started| {
+        let started = deliver(method, self.detached, &env, &private, |started| {
             instructions.env = started
                 .needs_env
                 .then(|| env.iter().map(|(key, value)| (bytes_of(key), bytes_of(value))).collect());
@@ -284,6 +284,7 @@ const ATTEMPTS: usize = 3;
 /// began, so another takes its place.
 fn deliver(
     method: StartMethod,
+    detached: bool,
     env: &Environment,
     private: &[BorrowedFd<'_>],
     mut instruct: impl FnMut(&Started) -> Result<bool>,
@@ -295,6 +296,10 @@ fn deliver(
         if let Ok(true) = delivered {
             if method == StartMethod::Forkserver {
                 launch::make_one_ahead();
+            }
+            if detached {
+                // Or it would be lost if this process ended right now.
+                let _ = lifeline::await_untied(started.lifeline.as_fd(), started.pidfd.as_fd());
             }
             return Ok(started);
         }

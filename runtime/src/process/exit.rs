@@ -59,8 +59,10 @@ pub(super) fn end_children() {
             if daemon.kill().is_err() {
                 // It has become another user's. The kernel still ends it by its lifeline.
                 daemon.0.lifeline.cut();
+                wait(daemon, Wait::at_most(GRACE)); // unless it has lost that: it is left alone
+            } else {
+                wait(daemon, Wait::Forever);
             }
-            wait(daemon, Wait::Forever);
         }
     }
     launch::end_fork_server();

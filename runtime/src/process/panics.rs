@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::panic::PanicHookInfo;
 
 use super::identity;
@@ -62,7 +63,9 @@ fn print(report: &PanicReport) {
         || "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace".into(),
         |backtrace| format!("stack backtrace:\n{backtrace}"),
     );
-    eprintln!(
+    // Not `eprintln!`, which panics if it cannot be written.
+    let _ = writeln!(
+        std::io::stderr().lock(),
         "\nprocess '{}' (pid {}) panicked at {location}:\n{}\n{backtrace}",
         identity::current().name(),
         std::process::id(),

@@ -13,7 +13,7 @@ use super::registry::{self, Entry};
 use super::{builder, exit, identity, table};
 use crate::launch::{self, Origin, Program, StartMethod, Ties};
 use crate::sys::poll::Wait;
-use crate::sys::{self, fd, lifeline, limits, signal, startup};
+use crate::sys::{self, fd, lifeline, limits, signal, startup, threads};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::{self, RecvFailure};
 
@@ -38,7 +38,7 @@ impl Drop for NoWayBack {
     }
 }
 
-/// What a fork server does once for all of its children.
+/// What an executed copy does first: a fork server, once for all of its children.
 fn prepare() {
     panics::install_hook(Report::Print, send_before_abort);
     sys::exit::prepare(registry::count());
@@ -59,7 +59,10 @@ fn child_main(ties: Ties, origin: Origin) -> ! {
     let outcome = wire::recv(channel.as_fd(), Wait::Forever, |packet| {
         let Order { instructions, equipment, process, fds } = Order::decode(packet)?;
         if instructions.detached {
-            lifeline = None;
+            signal::leave_session()
+                .map_err(|error| format!("could not lead a session of its own: {error}"))?;
+            // The parent waits for this: from here on, its end is nothing to this process.
+            lifeline.take().map(lifeline::untie);
         } else if let Err(error) = tied {
             return Err(format!("could not tie its life to its parent's: {error}"));
         }
@@ -106,10 +109,6 @@ fn equip(
         limits::limit_address_space(bytes).map_err(failed("limit its memory"))?;
     }
     startup::name_thread(&instructions.name);
-    if instructions.detached {
-        signal::leave_session().map_err(failed("lead a session of its own"))?;
-    }
-
     builder::set_start_method(StartMethod::from_index(instructions.start_method));
     identity::become_child(identity::Told {
         name: instructions.name,
@@ -164,7 +163,9 @@ fn finish(
         Origin::Forked => {
             exit::end_children();
             let _ = std::io::stdout().flush();
-            startup::flush_c_streams();
+            if threads::is_single_threaded_now() {
+                startup::flush_c_streams();
+            }
             signal::exit_now(code)
         }
     }

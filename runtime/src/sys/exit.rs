@@ -52,9 +52,14 @@ pub(crate) fn prepare(registrations: usize) {
         fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
     }
 
+    if cfg!(feature = "manual-init") {
+        return; // our initialiser is not there, and `main` may have registered handlers
+    }
     let Some(objects) = image::objects() else { return };
     let program_is_plain = image::counts().is_some_and(|counts| {
-        counts.initialisers == registrations + KNOWN_INITIALISERS && counts.finalisers <= 1
+        counts.initialisers == registrations + KNOWN_INITIALISERS
+            && counts.finalisers <= 1
+            && counts.early_initialisers == 0
     });
     let is_plain = |name: &String| {
         let name = name.rsplit('/').next().unwrap_or_default();
@@ -62,7 +67,13 @@ pub(crate) fn prepare(registrations: usize) {
             .iter()
             .any(|plain| name == *plain || !plain.is_empty() && name.starts_with(plain))
     };
-    if program_is_plain && objects.names.iter().all(is_plain) && OBJECTS.set(objects).is_ok() {
+    // The loader itself is the last of those that a program starts with, and is never unloaded.
+    let none_was_added = objects.names.last().is_some_and(|last| last.contains("/ld-"));
+    if program_is_plain
+        && none_was_added
+        && objects.names.iter().all(is_plain)
+        && OBJECTS.set(objects).is_ok()
+    {
         // SAFETY: the handler does not unwind.
         unsafe { on_exit(end_now, ptr::null_mut()) };
     }
@@ -72,7 +83,8 @@ pub(crate) fn prepare(registrations: usize) {
 pub(crate) fn prepare(_registrations: usize) {}
 
 extern "C" fn end_now(code: c_int, _: *mut c_void) {
-    if OBJECTS.get().is_some_and(Objects::are_all) {
+    // With other threads about, one of them may hold a stream; `exit` flushes without asking.
+    if OBJECTS.get().is_some_and(Objects::are_all) && super::threads::is_single_threaded_now() {
         super::startup::flush_c_streams();
         // SAFETY: _exit has no memory effects.
         unsafe { libc::_exit(code) };

@@ -45,7 +45,8 @@ pub(crate) struct Directory {
 impl Directory {
     /// The working directory.
     pub(crate) fn current() -> Option<Self> {
-        Self::at(c".")
+        // Where the directory itself may not be searched, /proc still tells which it is.
+        Self::at(c".").or_else(|| Self::at(c"/proc/self/cwd"))
     }
 
     fn at(path: &CStr) -> Option<Self> {

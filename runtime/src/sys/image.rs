@@ -38,11 +38,13 @@ pub(crate) fn initialisers_after(ours: Initialiser) -> Option<Vec<Initialiser>> 
 pub(crate) struct Counts {
     pub(crate) initialisers: usize,
     pub(crate) finalisers: usize,
+    /// Those of `.preinit_array`, which run before all others: sanitizers have some.
+    pub(crate) early_initialisers: usize,
 }
 
 pub(crate) fn counts() -> Option<Counts> {
-    let arrays = arrays()?;
-    Some(Counts { initialisers: arrays.initialisers.len(), finalisers: arrays.finalisers })
+    let Arrays { initialisers, finalisers, early_initialisers, .. } = arrays()?;
+    Some(Counts { initialisers: initialisers.len(), finalisers, early_initialisers })
 }
 
 /// The main program's `.init_array`, the length of its `.fini_array`, and the way to the loader's list.
@@ -50,6 +52,7 @@ pub(crate) fn counts() -> Option<Counts> {
 struct Arrays {
     initialisers: &'static [usize],
     finalisers: usize,
+    early_initialisers: usize,
     /// Where the loader keeps what debuggers read.
     debug: usize,
 }
@@ -72,6 +75,7 @@ unsafe extern "C" fn look_at_main(
     const DT_INIT_ARRAY: usize = 25;
     const DT_INIT_ARRAYSZ: usize = 27;
     const DT_FINI_ARRAYSZ: usize = 28;
+    const DT_PREINIT_ARRAYSZ: usize = 33;
 
     // SAFETY: the loader passes a valid object, the first of which is the main program, and
     // `arrays` passes the address of its variable. The program headers and the dynamic section they
@@ -89,7 +93,8 @@ unsafe extern "C" fn look_at_main(
         };
         let mut entry: *const [usize; 2] =
             ptr::with_exposed_provenance(base + dynamic.p_vaddr as usize);
-        let (mut array, mut initialisers, mut finalisers, mut debug) = (None, 0, 0, 0);
+        let (mut array, mut debug) = (None, 0);
+        let (mut initialisers, mut finalisers, mut early_initialisers) = (0, 0, 0);
         loop {
             let [tag, value] = *entry;
             match tag {
@@ -97,6 +102,7 @@ unsafe extern "C" fn look_at_main(
                 DT_INIT_ARRAY => array = Some(base + value),
                 DT_INIT_ARRAYSZ => initialisers = value / size_of::<usize>(),
                 DT_FINI_ARRAYSZ => finalisers = value / size_of::<usize>(),
+                DT_PREINIT_ARRAYSZ => early_initialisers = value / size_of::<usize>(),
                 DT_DEBUG => debug = value,
                 _ => {}
             }
@@ -105,7 +111,7 @@ unsafe extern "C" fn look_at_main(
         if let Some(array) = array {
             let start = ptr::with_exposed_provenance(array);
             let initialisers = std::slice::from_raw_parts(start, initialisers);
-            *found.cast() = Some(Arrays { initialisers, finalisers, debug });
+            *found.cast() = Some(Arrays { initialisers, finalisers, early_initialisers, debug });
         }
     }
     1 // the first object was the one: stop
@@ -158,10 +164,11 @@ pub(crate) fn objects() -> Option<Objects> {
 }
 
 impl Objects {
-    /// Whether no object has been loaded since. Reads one word, and takes no lock.
+    /// Whether no object has been loaded since, if the last one was the loader itself. Reads one
+    /// word, and takes no lock.
     pub(crate) fn are_all(&self) -> bool {
-        // SAFETY: those that a program starts with are never unloaded, and new ones come after
-        // them. Volatile, since the loader changes the word without our knowing.
+        // SAFETY: the caller has seen that the last object is the loader, which is never unloaded;
+        // new ones come after it. Volatile, since the loader changes the word without our knowing.
         unsafe { (&raw const (*self.last).next).read_volatile().is_null() }
     }
 }

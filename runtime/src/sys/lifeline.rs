@@ -11,8 +11,9 @@
 //! switch in between is killed by the packet it has read already (seen: once in 50,000 starts).
 //!
 //! What must hold: the parent's end is the parent's alone, close-on-exec, and cut in forks of ours.
-//! What the child loses it by: replacing its program by `exec`, or closing descriptors that are not
-//! its own.
+//! What the child loses it by: replacing its program by `exec`; closing descriptors that are not its
+//! own; becoming another user by a capability alone or as root of a user namespace; and being the
+//! first process of a pid namespace, which the kernel protects.
 //!
 //! References: `fcntl(2)` on F_SETOWN and F_SETSIG; `send_sigio_to_task` in `fs/fcntl.c`,
 //! `pipe_release` in `fs/pipe.c`.
@@ -22,6 +23,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags};
 use nix::unistd::pipe2;
 
 use super::fd::above_stdio;
@@ -51,4 +53,17 @@ pub(crate) fn tie(lifeline: BorrowedFd<'_>) -> nix::Result<()> {
         super::signal::kill_myself();
     }
     Ok(())
+}
+
+/// Lets go of a lifeline, for a process that is to outlive its parent.
+pub(crate) fn untie(lifeline: OwnedFd) {
+    // Closing it is not enough if some other process has a copy.
+    let _ = fcntl(&lifeline, FcntlArg::F_SETFL(OFlag::empty()));
+}
+
+/// Waits until the child at the other end has let go, or has ended.
+pub(crate) fn await_untied(held: BorrowedFd<'_>, child: BorrowedFd<'_>) -> nix::Result<()> {
+    // A pipe that nobody can read any more has an error, which needs not be asked for.
+    let mut fds = [PollFd::new(held, PollFlags::empty()), PollFd::new(child, PollFlags::POLLIN)];
+    poll::poll(&mut fds, Wait::Forever).map(drop)
 }

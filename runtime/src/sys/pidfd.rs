@@ -48,6 +48,13 @@ pub(crate) fn await_end(pidfd: BorrowedFd<'_>) -> nix::Result<()> {
     wait_id(libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned(), flags).map(drop)
 }
 
+/// Whether it is a child of ours that has ended and that nobody has reaped.
+pub(crate) fn is_zombie(pidfd: BorrowedFd<'_>) -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    wait_id(libc::P_PIDFD, pidfd.as_raw_fd().cast_unsigned(), flags)
+        .is_ok_and(|status| status.is_some())
+}
+
 /// Kills and reaps a child that nobody has any use for.
 ///
 /// If it may not be killed (it has become another user's), it is given a moment to end by itself.

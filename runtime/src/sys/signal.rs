@@ -2,7 +2,7 @@
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::unistd::{Pid, getpgrp, setpgid};
+use nix::unistd::{Pid, getpgid, getpgrp, setpgid};
 
 /// Ignores SIGPIPE, as `std` does before `main`.
 pub(crate) fn ignore_sigpipe() {
@@ -43,13 +43,19 @@ pub(crate) fn let_endings_through() {
 
 /// Leads a new process group: what is sent to the old one, by a terminal or by whoever, no longer
 /// arrives.
-pub(crate) fn leave_process_group() -> nix::Result<()> {
-    setpgid(Pid::from_raw(0), Pid::from_raw(0))
+///
+/// Not if the old one is of another pid namespace: there would be no way back into it.
+pub(crate) fn leave_process_group() {
+    if getpgrp().as_raw() != 0 {
+        let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    }
 }
 
-/// Takes a child that was made by the fork server into this process's group.
-pub(crate) fn adopt_into_process_group(child: u32) -> nix::Result<()> {
-    setpgid(Pid::from_raw(child.cast_signed()), getpgrp())
+/// Takes a child out of the group that `leader` leads, into this process's. False if it is still in
+/// there.
+pub(crate) fn adopt_from_process_group(leader: u32, child: u32) -> bool {
+    let (leader, child) = (Pid::from_raw(leader.cast_signed()), Pid::from_raw(child.cast_signed()));
+    getpgid(Some(child)) != Ok(leader) || setpgid(child, getpgrp()).is_ok()
 }
 
 /// Leads a new session: what is sent to the old one's terminal or group no longer arrives.

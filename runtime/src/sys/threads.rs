@@ -22,6 +22,16 @@ pub(crate) fn is_single_threaded() -> Option<bool> {
     Some(false)
 }
 
+/// The same, without waiting for threads that are just being taken apart; where it is not to be
+/// told, false.
+pub(crate) fn is_single_threaded_now() -> bool {
+    match unshare(CloneFlags::CLONE_THREAD) {
+        Ok(()) => true,
+        Err(Errno::EINVAL) => false,
+        Err(_) => threads_by_proc() == Some(1),
+    }
+}
+
 fn threads_by_proc() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let count = status.lines().find_map(|line| line.strip_prefix("Threads:"))?;
