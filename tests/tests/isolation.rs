@@ -92,7 +92,57 @@ fn speak_at_exit(sender: Sender<String>) {
     unsafe { libc::atexit(speak_last_words) };
 }
 
+#[process]
+fn echo(pipe: offspring::Duplex<u32, u32>) {
+    while let Ok(number) = pipe.recv() {
+        pipe.send(number + 1).unwrap();
+    }
+}
+
+#[process]
+fn start_and_leave(pipe: offspring::Duplex<u32, u32>) {
+    Builder::new().detached(true).spawn(echo(pipe)).unwrap();
+    // SAFETY: _exit has no memory effects.
+    unsafe { libc::_exit(0) };
+}
+
+#[process]
+fn divide(a: u32, b: u32) -> u32 {
+    a / b
+}
+
 each_start_method! {
+    fn a_detached_child_outlives_a_parent_that_ends_right_after_starting_it() {
+        for _ in 0..20 {
+            let (here, there) = offspring::duplex()?;
+            start_and_leave(there).spawn()?.wait()?;
+            here.send(1)?;
+            assert_eq!(here.recv()?, 2);
+        }
+    }
+
+    fn a_panic_that_cannot_be_printed_is_told_all_the_same() {
+        let mut child = Builder::new().stderr(Stdio::piped()).spawn(divide(1, 0))?;
+        drop(child.stderr.take());
+        let error = child.join().unwrap_err();
+        assert!(matches!(&error, JoinError::Panicked(p) if p.message().contains("zero")), "{error}");
+    }
+
+    fn a_working_directory_that_may_not_be_searched_keeps_nothing_from_starting() {
+        use std::os::unix::fs::PermissionsExt;
+
+        if !nix::unistd::Uid::effective().is_root() {
+            eprintln!("NOT TESTED: only root can become another user");
+            return Ok(());
+        }
+        let dir = tempfile::tempdir()?;
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700))?;
+        std::env::set_current_dir(dir.path())?;
+        let nobody = nix::unistd::Uid::from_raw(54_322);
+        nix::unistd::setresuid(nobody, nobody, nobody)?;
+        assert_eq!(answer().spawn()?.join()?, 42);
+    }
+
     fn a_panic_in_decoding_or_encoding_is_the_childs_panic_and_the_parent_runs_once() {
         let (tx, rx) = offspring::pipe::<String>()?;
         // A forked child that came back from here would send a second word.
