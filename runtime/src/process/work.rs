@@ -62,7 +62,9 @@ fn child_main(ties: Ties, origin: Origin) -> ! {
             signal::leave_session()
                 .map_err(|error| format!("could not lead a session of its own: {error}"))?;
             // The parent waits for this: from here on, its end is nothing to this process.
-            lifeline.take().map(lifeline::untie);
+            if let Some(lifeline) = lifeline.take() {
+                lifeline::untie(lifeline);
+            }
         } else if let Err(error) = tied {
             return Err(format!("could not tie its life to its parent's: {error}"));
         }
