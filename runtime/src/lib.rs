@@ -78,9 +78,8 @@
 //! - A crate that is only in `Cargo.toml`, and that no code names, is not linked, and its processes
 //!   do not exist: write `use that_crate as _;`.
 //! - Arguments and results must serialise by serde in a form that is not self-describing (bincode):
-//!   `#[serde(flatten)]`, `#[serde(untagged)]`, `#[serde(tag)]` and `serde_json::Value` fail with an
-//!   error. `#[serde(skip_serializing_if)]` must not be used: a field that is left out is not
-//!   noticed, and what follows is read in its place.
+//!   `#[serde(flatten)]`, `#[serde(untagged)]`, `#[serde(tag)]`, a field left out by
+//!   `#[serde(skip_serializing_if)]`, and `serde_json::Value` fail with an error.
 //!
 //! # How it differs from `fork`
 //!

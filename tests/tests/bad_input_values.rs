@@ -227,6 +227,15 @@ struct Flattened {
     rest: BTreeMap<String, u32>,
 }
 
+/// What is left out would be taken from what comes after it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct LeftOut {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<u8>,
+    second: u8,
+    third: Option<u8>,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 enum Tagged {
@@ -258,6 +267,18 @@ fn a_type_that_the_format_cannot_describe_is_refused_and_never_altered() {
     cross(&Flattened { first: 1, rest: BTreeMap::from([("second".into(), 2)]) });
     cross(&Tagged::One { value: 7 });
     cross(&Tagged::Two);
+}
+
+#[test]
+fn a_value_of_which_a_field_is_left_out_is_refused_and_never_altered() {
+    let left_out = LeftOut { first: None, second: 0, third: Some(0) };
+    cross(&left_out);
+    cross(&vec![Some((left_out.clone(), "nested".to_string()))]);
+    cross(&LeftOut { first: Some(1), second: 2, third: Some(3) });
+
+    let (tx, _rx) = pipe().unwrap();
+    let error = tx.send(left_out).unwrap_err();
+    assert!(error.to_string().contains("field `first` is left out"), "{error}");
 }
 
 #[process]

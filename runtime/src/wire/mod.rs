@@ -3,6 +3,7 @@
 //! The layout and what happens on each kind of damage is in `README.md` beside this file.
 
 mod codec;
+mod complete;
 mod descriptor;
 pub(crate) mod endpoint;
 mod handles;
