@@ -70,6 +70,8 @@ pub enum Error {
     /// This crate is part of a shared object (a plugin, an extension module), so executing the
     /// program again would run a program that knows nothing of it.
     ///
+    /// So it is with a program that was started through the loader (`ld.so ./program`).
+    ///
     /// A static program that is not position-independent says the same, since its initialisers
     /// cannot be found: build it without `-C relocation-model=static`, or with the feature
     /// `manual-init`.

@@ -87,6 +87,12 @@ unsafe extern "C" fn look_at_main(
             return 1; // loaded into a namespace of its own: what is first there is not the program
         }
         let headers = std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into());
+        // Without a base of its own, the loader is what was executed (`ld.so ./program`), and
+        // executing it once more would not run this program.
+        let names_a_loader = headers.iter().any(|header| header.p_type == libc::PT_INTERP);
+        if names_a_loader && libc::getauxval(libc::AT_BASE) == 0 {
+            return 1;
+        }
         let base = object.dlpi_addr as usize;
         let Some(dynamic) = headers.iter().find(|header| header.p_type == libc::PT_DYNAMIC) else {
             return 1;
