@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::os::fd::BorrowedFd;
 
-use super::{ChildMain, Environment, Origin, Started, Ties, forkserver, pidfd_of_new_child};
+use super::{ChildMain, Environment, Origin, Started, Ties, pidfd_of_new_child};
 use crate::error::{Error, Result};
 use crate::sys::{self, lifeline, socket};
 use crate::wire::endpoint;
@@ -42,9 +42,4 @@ pub(super) fn start(
             Ok(Started { pid, pidfd, channel, lifeline, needs_env, needs_dir: false })
         }
     }
-}
-
-/// Lets go of what a forked child has of its parent's: its fork server.
-pub(crate) fn forget_parent() {
-    forkserver::end_fork_server();
 }

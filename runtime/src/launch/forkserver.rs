@@ -76,8 +76,7 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
             }
             // An older one may be under limits that this process has left behind.
             Err(Lack::Child(error)) if is_new => return Err(error),
-            Err(Lack::Child(_)) => *guard = None,
-            Err(Lack::Server) => *guard = None,
+            Err(Lack::Child(_) | Lack::Server) => *guard = None,
         }
     }
     Err(Error::os("keep a fork server running: it is killed each time", Errno::EPIPE))

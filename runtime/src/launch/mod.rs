@@ -25,7 +25,6 @@ mod forkserver;
 pub(crate) mod reentry;
 mod server;
 
-pub(crate) use fork::forget_parent;
 pub use forkserver::end_fork_server;
 pub(crate) use forkserver::make_one_ahead;
 pub(crate) use reentry::check_entered as check;

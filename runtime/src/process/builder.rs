@@ -193,7 +193,7 @@ impl Builder {
             memory_limit: self.memory_limit,
             env: None,
             stdio: [0, 1, 2].map(|n: usize| streams[n].childs().is_some()),
-            dir: dir.is_some(),
+            dir: false,
         };
         // The process is serialised once, before anything is started for it.
         let mut argument = Vec::new();

@@ -49,7 +49,7 @@ fn child_main(ties: Ties, origin: Origin) -> ! {
     let _no_way_back = NoWayBack;
     if let Origin::Forked = origin {
         table::forget_parents();
-        launch::forget_parent();
+        launch::end_fork_server(); // a fork lets go of it, and leaves it to its owner
         panics::install_hook(Report::Previous, send_before_abort);
     }
     // From here on, and before any user code, it does not outlive its parent.
