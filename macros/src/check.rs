@@ -18,11 +18,11 @@ use crate::model::Function;
 pub(crate) struct Errors(Vec<Error>);
 
 impl Errors {
-    fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
+    pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.0.push(Error::new_spanned(tokens, message));
     }
 
-    fn extend(&mut self, other: Self) {
+    pub(crate) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
@@ -316,9 +316,9 @@ pub(crate) fn last_name(path: &Path) -> String {
 }
 
 /// Tokens as one would write them: a token stream prints with spaces around everything.
-fn text(tokens: &impl ToTokens) -> String {
+pub(crate) fn text(tokens: &impl ToTokens) -> String {
     let spaced = quote!(#tokens).to_string();
-    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '"');
     let mut text = String::new();
     let mut chars = spaced.chars().peekable();
     while let Some(c) = chars.next() {

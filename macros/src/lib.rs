@@ -1,10 +1,10 @@
-//! The `#[process]` attribute and `#[derive(Process)]` of the crate `offspring`, which re-exports
-//! both: depend on that crate, not on this one.
+//! The `#[process]` attribute, `#[derive(Process)]` and `#[derive(Shareable)]` of the crate
+//! `offspring`, which re-exports them: depend on that crate, not on this one.
 //!
 //! An item goes through four stages, a module each: `parse` reads the tokens, `model` gives
 //! every part its place in the output, `check` finds everything that is wrong with it at once,
 //! `expand` writes the code. An item with errors goes to `fallback` instead, which writes just
-//! enough for the rest of the program to compile.
+//! enough for the rest of the program to compile. `shareable` has stages of its own.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -12,6 +12,7 @@ mod expand;
 mod fallback;
 mod model;
 mod parse;
+mod shareable;
 #[cfg(test)]
 mod tests;
 
@@ -118,6 +119,63 @@ pub fn process(
 #[proc_macro_derive(Process, attributes(process))]
 pub fn derive_process(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     derive(item.into()).into()
+}
+
+/// Implements the trait `offspring::shm::Shareable`: says that values of the type
+/// may live in shared memory.
+///
+/// ```ignore
+/// use std::sync::atomic::AtomicU64;
+/// use offspring::shm::{ArrayString, Shareable};
+///
+/// #[derive(Shareable)]
+/// enum State {
+///     Idle,
+///     Busy,
+/// }
+///
+/// #[derive(Shareable)]
+/// struct Worker<T, const N: usize> {
+///     name: ArrayString<32>,
+///     state: State,
+///     hits: AtomicU64,
+///     last: [T; N],
+/// }
+/// ```
+///
+/// # What it asks
+///
+/// - Every field is `Shareable`, which the compiler checks, and so is every type parameter. (A
+///   field whose type is an associated one needs a `where T::Item: Shareable`.)
+/// - An enum has no fields and is one byte: a process that is killed in the middle of a write
+///   cannot leave half of a byte. It has up to 256 variants, and `#[repr(u8)]`, `#[repr(i8)]` or
+///   no `#[repr]`.
+/// - No lifetime parameters, no union, no `impl Drop`. (A generic type with a destructor is refused
+///   where a value is put into shared memory.)
+///
+/// The types of the standard library that cannot be shared are known by their names, and the error
+/// says what to hold instead. A type of your own that has such a name is told apart by a path:
+/// `self::File`.
+///
+/// # What it does not ask
+///
+/// What your own code expects of the fields *together*: a process that is killed in the middle of a
+/// write may leave new values in some and old ones in others, or half of a new number. If `unsafe`
+/// code relies on more than each field having some value of its type, do not derive this.
+///
+/// # Under `#![forbid(unsafe_code)]`
+///
+/// The trait is `unsafe` to implement, deriving it is not: what it vouches for is checked. rustc does
+/// not look for `unsafe` in code that a derive has written, so the derive can be used where
+/// `unsafe_code` is denied or forbidden.
+///
+/// # Options
+///
+/// The helper attribute `#[shareable(crate = path)]` says where the crate `offspring` is found, for a
+/// program that knows it by another name.
+#[proc_macro_derive(Shareable, attributes(shareable))]
+pub fn derive_shareable(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    shareable::derive(item.into()).into()
 }
 
 fn attribute(options: TokenStream, item: TokenStream) -> TokenStream {

@@ -112,12 +112,12 @@ fn field(pat: &Pat, before: &[Argument]) -> Ident {
     }
 }
 
-fn is_lint(attr: &Attribute) -> bool {
+pub(crate) fn is_lint(attr: &Attribute) -> bool {
     ["allow", "expect", "warn", "deny", "forbid"].iter().any(|level| attr.path().is_ident(level))
 }
 
 /// An expectation is copied to several items, and may be met in only one of them.
-fn expect_as_allow(mut attr: Attribute) -> Attribute {
+pub(crate) fn expect_as_allow(mut attr: Attribute) -> Attribute {
     if attr.path().is_ident("expect")
         && let Meta::List(list) = &mut attr.meta
     {

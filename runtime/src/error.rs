@@ -124,6 +124,35 @@ pub enum Error {
         text: String,
     },
 
+    /// There is no room for so much shared memory: the machine, the cgroup or the limit of file
+    /// sizes (`ulimit -f`) has less left. Nothing was allocated.
+    #[error("could not make {len} bytes of shared memory: {source}")]
+    SharedMemory {
+        /// How many bytes were asked for.
+        len: usize,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// So many elements are more than any memory holds, or more than this kind of object can have.
+    #[error("{what} cannot have {len} elements: the most is {max}")]
+    TooLarge {
+        /// What was to be made.
+        what: &'static str,
+        /// How many were asked for.
+        len: usize,
+        /// How many it can have.
+        max: usize,
+    },
+
+    /// This kernel or C library does not keep track of the locks that a thread holds (robust
+    /// futexes), so nobody could be told of a holder's death.
+    #[error(
+        "this system keeps no lists of held locks (`get_robust_list`), so a lock whose holder dies \
+         would be held for ever: offspring's locks cannot be used on it"
+    )]
+    NoRobustLocks,
+
     /// The process has ended, but another part of this program has collected its exit status (by
     /// `waitpid(-1)`, or by ignoring SIGCHLD), and this kernel keeps no copy.
     #[error(
@@ -144,12 +173,22 @@ impl Error {
         Self::Os { action: action.into(), source: error.into() }
     }
 
+    /// The system refused so much shared memory.
+    pub(crate) fn shared_memory(len: usize, error: nix::Error) -> Self {
+        match error {
+            nix::Error::ENOMEM | nix::Error::ENOSPC | nix::Error::EFBIG => {
+                Self::SharedMemory { len, source: error.into() }
+            }
+            other => Self::os("make shared memory", other),
+        }
+    }
+
     /// The system's error code, if it was the system that refused.
     ///
     /// Of use for telling what may pass (`EAGAIN`, `EMFILE`, `ENOMEM`) from what will not.
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
-            Self::Os { source, .. } => source.raw_os_error(),
+            Self::Os { source, .. } | Self::SharedMemory { source, .. } => source.raw_os_error(),
             _ => None,
         }
     }

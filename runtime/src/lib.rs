@@ -96,6 +96,8 @@ mod error;
 mod launch;
 mod pipe;
 mod process;
+pub mod shm;
+pub mod sync;
 mod sys;
 mod wait;
 mod wire;

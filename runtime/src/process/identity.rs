@@ -2,6 +2,8 @@
 
 use std::sync::{PoisonError, RwLock};
 
+use crate::sync;
+
 /// What a child was told of itself.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -26,7 +28,8 @@ fn told() -> Option<&'static Told> {
 
 /// Makes this process what it was told to be.
 pub(super) fn become_child(told: Told) {
-    let told = Box::leak(Box::new(told)); // once in the life of a process
+    let told: &'static Told = Box::leak(Box::new(told)); // once in the life of a process
+    sync::name_process(&told.name);
     *TOLD.write().unwrap_or_else(PoisonError::into_inner) = Some(told);
 }
 

@@ -82,6 +82,7 @@ impl Cloner {
             unsafe {
                 libc::syscall(libc::SYS_set_robust_list, self.robust_list, self.robust_list_len);
             }
+            super::robust::forget_thread();
             return Ok(Cloned::Child);
         }
         // SAFETY: CLONE_PIDFD has just opened it for us.

@@ -1,22 +1,25 @@
-//! Sealed files in memory: how a payload too large for a packet travels.
+//! Files in memory, without a name, sealed: what a large payload travels in, and shared memory.
 //!
-//! References: `memfd_create(2)`, `fcntl(2)` on seals.
+//! References: `memfd_create(2)`, `fcntl(2)` on seals, `fallocate(2)`.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
-use std::{io, num::NonZeroUsize, ops::Deref, slice};
+use std::slice;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::resource::{Resource, getrlimit};
 
-use super::fd::above_stdio;
+use super::fd::{above_stdio, retry};
+use super::mapping::Mapping;
+use super::memory;
 
-const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK
+/// Nobody can change it any more.
+pub(crate) const SEALED: SealFlag = SealFlag::F_SEAL_SHRINK
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE)
     .union(SealFlag::F_SEAL_SEAL);
@@ -31,15 +34,36 @@ pub(crate) fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     // Written, not mapped and copied: filling fresh pages by write(2) costs a third less.
     let mut file = File::from(create("offspring-message")?);
     file.write_all(bytes)?;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
+    seal(file.as_fd(), SEALED)?;
     Ok(file.into())
 }
 
-/// The length of a sealed file, or `None` if it is not one: its content could then change, or
-/// shrink under a mapping of it. Nor is one with holes, which could claim any length.
-pub(crate) fn sealed_len(fd: BorrowedFd<'_>) -> Option<u64> {
-    let seals = fcntl(fd, FcntlArg::F_GET_SEALS).ok()?;
-    if !SealFlag::from_bits_retain(seals).contains(SEALS) {
+/// Adds seals. `EBUSY` for a seal against writing while somebody has it mapped for that.
+pub(crate) fn seal(fd: BorrowedFd<'_>, seals: SealFlag) -> nix::Result<()> {
+    fcntl(fd, FcntlArg::F_ADD_SEALS(seals)).map(drop)
+}
+
+/// Makes the file at least `len` bytes long, with memory for all of them: zeroed, where new.
+///
+/// Fails where they do not fit, so that touching them later never does.
+pub(crate) fn allocate(fd: BorrowedFd<'_>, len: usize) -> nix::Result<()> {
+    // Without this look the kernel would take what it can, and then start to kill processes.
+    if len > memory::CHECKED_FROM && len as u64 > memory::available() {
+        return Err(Errno::ENOMEM);
+    }
+    let size = libc::off_t::try_from(len).map_err(|_| Errno::EFBIG)?;
+    // Beyond this limit the kernel not only refuses, it sends a signal that ends the process.
+    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(soft, _)| size as u64 > soft) {
+        return Err(Errno::EFBIG);
+    }
+    retry(|| fallocate(fd, FallocateFlags::empty(), 0, size))
+}
+
+/// The length of a file that has these seals, or `None` if it has not: it could shrink under a
+/// mapping of it. Nor is one with holes, which could claim any length.
+pub(crate) fn sealed_len(fd: BorrowedFd<'_>, seals: SealFlag) -> Option<u64> {
+    let has = fcntl(fd, FcntlArg::F_GET_SEALS).ok()?;
+    if !SealFlag::from_bits_retain(has).contains(seals) {
         return None;
     }
     let stat = nix::sys::stat::fstat(fd).ok()?;
@@ -47,52 +71,26 @@ pub(crate) fn sealed_len(fd: BorrowedFd<'_>) -> Option<u64> {
     (blocks.saturating_mul(512) >= len).then_some(len)
 }
 
-/// A read-only mapping of a sealed file.
+/// The content of a file that nobody can change.
 #[derive(Debug)]
-pub(crate) struct Mapping {
-    start: NonNull<libc::c_void>,
-    len: usize,
-}
+pub(crate) struct Content(Mapping);
 
-impl Mapping {
+impl Content {
     /// Maps `fd`, which must be sealed and `len` bytes long; `None` if it is not.
     pub(crate) fn of_sealed(fd: &OwnedFd, len: usize) -> nix::Result<Option<Self>> {
-        if sealed_len(fd.as_fd()) != Some(len as u64) {
+        if len == 0 || sealed_len(fd.as_fd(), SEALED) != Some(len as u64) {
             return Ok(None);
         }
-        let Some(size) = NonZeroUsize::new(len) else { return Ok(None) };
-        if len > isize::MAX as usize {
-            return Err(Errno::ENOMEM);
-        }
-        // SAFETY: a fresh mapping, at an address of the kernel's choice, replaces nothing.
-        let start = unsafe {
-            mmap(
-                None,
-                size,
-                ProtFlags::PROT_READ,
-                MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE,
-                fd,
-                0,
-            )
-        }?;
-        Ok(Some(Self { start, len }))
+        Mapping::populated(fd.as_fd(), len).map(|mapping| Some(Self(mapping)))
     }
 }
 
-impl Deref for Mapping {
+impl Deref for Content {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: `start` maps `len` readable bytes until `self` is dropped. The file is sealed
-        // against writing and shrinking, so they neither change nor vanish.
-        unsafe { slice::from_raw_parts(self.start.as_ptr().cast(), self.len) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: `start` and `len` are those of the mapping that this value owns, and every
-        // slice of it borrowed `self`.
-        let _ = unsafe { munmap(self.start, self.len) };
+        // SAFETY: so many readable bytes are mapped there until `self` is dropped. The file is
+        // sealed against writing and shrinking, so they neither change nor vanish.
+        unsafe { slice::from_raw_parts(self.0.start().as_ptr(), self.0.len()) }
     }
 }

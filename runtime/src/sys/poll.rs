@@ -27,6 +27,17 @@ impl Wait {
         Instant::now().checked_add(timeout).map_or(Self::Forever, Self::Until)
     }
 
+    /// This, but for no longer than so much from now; and whether that is less.
+    pub(crate) fn no_longer_than(self, limit: Duration) -> (Self, bool) {
+        match (self, Self::at_most(limit)) {
+            (Self::Forever, limit) => (limit, true),
+            (Self::Until(deadline), Self::Until(limit)) if limit < deadline => {
+                (Self::Until(limit), true)
+            }
+            (wait, _) => (wait, false),
+        }
+    }
+
     fn remaining(self) -> Option<Duration> {
         match self {
             Self::Never => Some(Duration::ZERO),

@@ -103,3 +103,12 @@ pub(crate) fn name_thread(name: &str) {
         let _ = nix::sys::prctl::set_name(&name);
     }
 }
+
+/// The calling thread's name, as the system knows it: at most 15 bytes.
+pub(crate) fn thread_name() -> String {
+    let mut name = [0u8; 16];
+    // SAFETY: the kernel writes up to 16 bytes, the last of them a zero.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    let len = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    String::from_utf8_lossy(&name[..len]).into_owned()
+}

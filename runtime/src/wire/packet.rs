@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::sys::memfd::{self, Mapping};
+use crate::sys::memfd::{self, Content};
 use crate::sys::poll::{self, Wait};
 use crate::sys::socket::{self, MAX_FDS};
 
@@ -262,7 +262,7 @@ fn recv_into<R>(
         inline
     } else {
         let file = carried.next().ok_or(RecvFailure::Corrupt("a packet without its file"))?;
-        mapping = Mapping::of_sealed(&file, len)?
+        mapping = Content::of_sealed(&file, len)?
             .ok_or(RecvFailure::Corrupt("a file that is not sealed, or not as long as was said"))?;
         &*mapping
     };

@@ -1,0 +1,31 @@
+//! `#[derive(Shareable)]`: the same four stages as `#[process]`, and what stands in for a type with
+//! errors, in `expand`.
+
+mod check;
+mod expand;
+mod instead;
+mod model;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::DeriveInput;
+
+use self::model::Model;
+
+pub(crate) fn derive(item: TokenStream) -> TokenStream {
+    let input: DeriveInput = match syn::parse2(item) {
+        Ok(input) => input,
+        Err(error) => return error.into_compile_error(),
+    };
+    let (krate, option_errors) = parse::helper_options(&input.attrs);
+    let model = Model::new(krate, input);
+    let errors = check::model(&model);
+    let code = match errors.is_empty() {
+        true => expand::model(&model),
+        false => expand::fallback(&model),
+    };
+    quote!(#option_errors #errors #code)
+}

@@ -1,0 +1,320 @@
+//! An object in a segment: its state, the value that it is about, and room that can grow.
+//!
+//! ```text
+//! | header | state: S | content: T | tail: zeros, may grow |
+//! ```
+//!
+//! Everything the locks and the shared values do with raw addresses is in here.
+
+#![allow(unsafe_code)]
+
+use std::any::TypeId;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::AsFd;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::segment::{Access, Contents, Foreign, HEADER, Id, MAX_ALIGN, Segment};
+use super::shareable::Shareable;
+use crate::error::{Error, Result};
+use crate::wire;
+
+/// What the content of an object can be: a `T`, or a slice of them.
+///
+/// # Safety
+/// `at` gives a pointer to a value of this type if `start` points to `len` initialised elements.
+#[allow(unreachable_pub)] // named in the bounds of public types
+pub unsafe trait Content: Shareable {
+    type Element: Shareable;
+
+    /// A pointer to the content whose first element is at `start`.
+    fn at(start: NonNull<Self::Element>, len: usize) -> NonNull<Self>;
+}
+
+// SAFETY: one element is the value.
+unsafe impl<T: Shareable> Content for T {
+    type Element = T;
+
+    fn at(start: NonNull<T>, _len: usize) -> NonNull<T> {
+        start
+    }
+}
+
+// SAFETY: so many elements in a row are a slice.
+unsafe impl<T: Shareable> Content for [T] {
+    type Element = T;
+
+    fn at(start: NonNull<T>, len: usize) -> NonNull<[T]> {
+        NonNull::slice_from_raw_parts(start, len)
+    }
+}
+
+/// What lies where in a segment.
+#[derive(Debug, Clone, Copy)]
+struct Layout {
+    state: usize,
+    content: usize,
+    tail: usize,
+}
+
+/// The most elements of a type that fit into any memory.
+fn max_len<T>() -> usize {
+    isize::MAX as usize / 2 / size_of::<T>().max(1)
+}
+
+impl Layout {
+    /// `None` if no memory is so large.
+    fn of<S, T: ?Sized + Content>(len: usize) -> Option<Self> {
+        const {
+            assert!(align_of::<S>() <= MAX_ALIGN && align_of::<T::Element>() <= MAX_ALIGN);
+        }
+        if len > max_len::<T::Element>() {
+            return None;
+        }
+        let state = HEADER.next_multiple_of(align_of::<S>());
+        let content = (state + size_of::<S>()).next_multiple_of(align_of::<T::Element>());
+        let tail = (content + len * size_of::<T::Element>()).next_multiple_of(64);
+        Some(Self { state, content, tail })
+    }
+}
+
+/// The state of an object: what kind of thing it is. Every process changes it through shared
+/// references only, and it must be valid whatever a process that is killed leaves of it.
+pub(crate) trait Kind: 'static {
+    /// As the program knows it, for errors: `Mutex`.
+    const NAME: &'static str;
+    /// What the room at the end is divided into. All zeros must be a value of it.
+    type Tail: Sync;
+    /// How many of them it can have.
+    const TAIL_MAX: usize = 0;
+
+    /// How many of them there are, in every process: [grown](Object::grow_tail) before it is said.
+    fn tail_len(&self) -> usize {
+        0
+    }
+
+    /// Asked before one is made or received.
+    fn check() -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether a thread of this process owns a word in it: its memory must then stay mapped,
+    /// although no handle is left, because a guard was leaked.
+    fn is_owned_here(&self, _tail: &[Self::Tail]) -> bool {
+        false
+    }
+}
+
+/// A handle to an object in shared memory.
+pub(crate) struct Object<S, T: ?Sized> {
+    segment: Arc<Segment>,
+    state: NonNull<S>,
+    content: NonNull<T>,
+    tail: usize,
+}
+
+// SAFETY: it gives out nothing but `&S` and a pointer to the content: what that is used for is
+// argued where it is.
+unsafe impl<S: Sync, T: ?Sized + Send> Send for Object<S, T> {}
+// SAFETY: as above.
+unsafe impl<S: Sync, T: ?Sized + Send> Sync for Object<S, T> {}
+
+impl<S, T: ?Sized> Clone for Object<S, T> {
+    fn clone(&self) -> Self {
+        Self { segment: Arc::clone(&self.segment), ..*self }
+    }
+}
+
+impl<S, T: ?Sized> fmt::Debug for Object<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("segment", &self.segment).finish_non_exhaustive()
+    }
+}
+
+fn fingerprint<S: Kind, T: ?Sized + Content>() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // A type's number is another in each build of a program.
+    (env!("CARGO_PKG_VERSION"), TypeId::of::<S>(), TypeId::of::<T>()).hash(&mut hasher);
+    (size_of::<S>(), size_of::<T::Element>(), align_of::<T::Element>()).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl<S: Kind, T: Shareable> Object<S, T> {
+    /// Puts `state` and `value` into shared memory.
+    pub(crate) fn new(state: S, value: T, place: &Location<'_>) -> Result<Self> {
+        let () = T::HAS_NO_DESTRUCTOR;
+        let object = Self::allocate(state, 1, place)?;
+        // SAFETY: there is room for it, which nobody else sees yet.
+        unsafe { object.content.write(value) };
+        Ok(object)
+    }
+}
+
+impl<S: Kind, T: Shareable> Object<S, [T]> {
+    /// Puts `state` and `len` values, which `element` makes, into shared memory.
+    pub(crate) fn from_fn(
+        state: S,
+        len: usize,
+        place: &Location<'_>,
+        mut element: impl FnMut(usize) -> T,
+    ) -> Result<Self> {
+        let () = T::HAS_NO_DESTRUCTOR;
+        let object = Self::allocate(state, len, place)?;
+        for index in 0..len {
+            // SAFETY: as above, for one of `len` elements.
+            unsafe { object.content.cast::<T>().add(index).write(element(index)) };
+        }
+        Ok(object)
+    }
+
+    /// Puts `state` and a copy of `values` into shared memory.
+    pub(crate) fn from_slice(state: S, values: &[T], place: &Location<'_>) -> Result<Self>
+    where
+        T: Copy,
+    {
+        let object = Self::allocate(state, values.len(), place)?;
+        // SAFETY: there is room for them, which nobody else sees yet, and they are plain.
+        unsafe {
+            ptr::copy_nonoverlapping(values.as_ptr(), object.content.cast().as_ptr(), values.len());
+        }
+        Ok(object)
+    }
+
+    /// Puts `state` and `len` values whose bytes are all zero into shared memory.
+    ///
+    /// # Safety
+    /// Such a value must be one of `T`.
+    pub(crate) unsafe fn zeroed(state: S, len: usize, place: &Location<'_>) -> Result<Self> {
+        Self::allocate(state, len, place)
+    }
+}
+
+impl<S: Kind, T: ?Sized + Content> Object<S, T> {
+    /// An object with its state, and zeros for its content.
+    fn allocate(state: S, len: usize, place: &Location<'_>) -> Result<Self> {
+        S::check()?;
+        let too_large = || Error::TooLarge { what: S::NAME, len, max: max_len::<T::Element>() };
+        let layout = Layout::of::<S, T>(len).ok_or_else(too_large)?;
+        let contents = Contents { fingerprint: fingerprint::<S, T>(), len };
+        let segment = Segment::create(
+            contents,
+            layout.tail + state.tail_len() * size_of::<S::Tail>(),
+            Self::reserve(layout),
+            Self::is_owned_here,
+            place,
+        )?;
+        let object = Self::in_segment(segment, layout);
+        // SAFETY: there is room for it at this address, which nobody else sees yet.
+        unsafe { object.state.write(state) };
+        Ok(object)
+    }
+
+    fn reserve(layout: Layout) -> usize {
+        layout.tail + S::TAIL_MAX * size_of::<S::Tail>()
+    }
+
+    /// A segment that holds such an object, as far as its header and its length tell.
+    fn in_segment(segment: Arc<Segment>, layout: Layout) -> Self {
+        // SAFETY: the layout is within the segment: so long was it made, or found to be.
+        let (state, start) = unsafe {
+            (segment.start().add(layout.state).cast(), segment.start().add(layout.content).cast())
+        };
+        let content = T::at(start, segment.len());
+        Self { segment, state, content, tail: layout.tail }
+    }
+
+    /// Whether a thread of this process owns a word in this segment.
+    fn is_owned_here(segment: &Segment) -> bool {
+        let layout = Layout::of::<S, T>(segment.len()).expect("it was computed before");
+        // SAFETY: the state was written when the object was made, the tail is as long as it says,
+        // and the segment is still mapped.
+        unsafe {
+            let state = segment.start().add(layout.state).cast::<S>().as_ref();
+            let tail = segment.start().add(layout.tail).cast();
+            state.is_owned_here(NonNull::slice_from_raw_parts(tail, state.tail_len()).as_ref())
+        }
+    }
+}
+
+impl<S: Kind, T: ?Sized + Content> Serialize for Object<S, T> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        wire::serialize_fd(self.segment.as_fd(), S::NAME, serializer)
+    }
+}
+
+impl<'de, S: Kind, T: ?Sized + Content> Deserialize<'de> for Object<S, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        S::check().map_err(D::Error::custom)?;
+        let file = wire::deserialize_fd(S::NAME, deserializer)?;
+        let sizes = |len| {
+            let layout = Layout::of::<S, T>(len)?;
+            Some((layout.tail, Self::reserve(layout)))
+        };
+        let wrong =
+            |error: Foreign| D::Error::custom(format_args!("what came is no {}: {error}", S::NAME));
+        let fingerprint = fingerprint::<S, T>();
+        let segment =
+            Segment::adopt(file, fingerprint, Access::Writable, sizes, Self::is_owned_here)
+                .map_err(wrong)?;
+        let layout = Layout::of::<S, T>(segment.len()).expect("it was computed before");
+        let object = Self::in_segment(segment, layout);
+        let len = layout.tail + object.state().tail_len() * size_of::<S::Tail>();
+        if S::TAIL_MAX > 0 && !object.segment.holds(len) {
+            return Err(wrong(Foreign::Truncated));
+        }
+        Ok(object)
+    }
+}
+
+impl<S, T: ?Sized> Object<S, T> {
+    pub(crate) fn state(&self) -> &S {
+        // SAFETY: it was written when the object was made, and the segment is mapped for as long as
+        // this value lives. Others change it only through shared references, as S allows.
+        unsafe { self.state.as_ref() }
+    }
+
+    /// The content, which lives as long as this value. Who may touch it, and when, is the business
+    /// of what the object is.
+    pub(crate) fn content(&self) -> NonNull<T> {
+        self.content
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.segment.id()
+    }
+
+    /// Where in the program it was made.
+    pub(crate) fn place(&self) -> &str {
+        self.segment.place()
+    }
+}
+
+impl<S: Kind, T: ?Sized> Object<S, T> {
+    /// The elements at the end, as many as there are now.
+    pub(crate) fn tail(&self) -> &[S::Tail] {
+        const { assert!(align_of::<S::Tail>() <= 64) };
+        // SAFETY: so much is there, as the state says, zeroed at first and aligned, for as long as
+        // the segment is mapped.
+        unsafe {
+            let start = self.segment.start().add(self.tail).cast();
+            NonNull::slice_from_raw_parts(start, self.state().tail_len()).as_ref()
+        }
+    }
+
+    /// Has there be room for so many elements at the end; the state may then say that there are.
+    pub(crate) fn grow_tail(&self, len: usize) -> Result<()> {
+        if len > S::TAIL_MAX {
+            return Err(Error::TooLarge { what: S::NAME, len, max: S::TAIL_MAX });
+        }
+        self.segment.grow(self.tail + len * size_of::<S::Tail>())
+    }
+}

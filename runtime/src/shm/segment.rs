@@ -1,0 +1,342 @@
+//! A segment: one piece of shared memory, as this process has it mapped.
+//!
+//! It is a sealed file in memory without a name. The kernel counts who has it, so nobody can
+//! forget to delete it: when the last process that holds it has ended, it is gone.
+//!
+//! At its start is a [`Header`] that is written before anybody else sees the segment, and never
+//! again. It says what is in it, so that what is received can be checked before it is touched, and
+//! which segment it is, so that a process that receives it twice maps it once.
+
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use nix::fcntl::SealFlag;
+
+use crate::error::{Error, Result};
+use crate::sys::mapping::Mapping;
+use crate::sys::memfd;
+
+/// The header's room: what a segment holds begins here, or at the next place it is aligned to.
+pub(crate) const HEADER: usize = 192;
+/// What may be asked of the alignment of what is in a segment.
+pub(crate) const MAX_ALIGN: usize = 4096;
+
+const MAGIC: u64 = u64::from_ne_bytes(*b"offsprg1");
+const PLACE_MAX: usize = 128;
+
+/// Which segment it is, among all that any process of this machine makes: in the order in which
+/// they were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Id {
+    made_at: u64,
+    maker: u32,
+    count: u32,
+}
+
+impl Id {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+            .expect("the monotonic clock");
+        Self {
+            made_at: now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64,
+            maker: std::process::id(),
+            count: COUNT.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// As numbers, for a table in shared memory.
+    pub(crate) fn to_words(self) -> [u64; 2] {
+        [self.made_at, u64::from(self.maker) << 32 | u64::from(self.count)]
+    }
+}
+
+/// What a segment is said to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// What kind of thing it is, and of which types: equal only within one build of a program.
+    pub(crate) fingerprint: u64,
+    /// How many elements, if it is a slice.
+    pub(crate) len: usize,
+}
+
+/// What is at the start of every segment.
+#[derive(Debug)]
+struct Header {
+    contents: Contents,
+    id: Id,
+    /// Where in the program it was made.
+    place: String,
+}
+
+impl Header {
+    fn encode(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        let place = &self.place.as_bytes()[self.place.len().saturating_sub(PLACE_MAX)..];
+        let words = [
+            MAGIC,
+            self.contents.fingerprint,
+            self.contents.len as u64,
+            self.id.made_at,
+            self.id.to_words()[1],
+            place.len() as u64,
+        ];
+        for (at, word) in bytes.chunks_exact_mut(8).zip(words) {
+            at.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes[64..][..place.len()].copy_from_slice(place);
+        bytes
+    }
+
+    fn decode(bytes: &[u8; HEADER]) -> Option<Self> {
+        let mut words = bytes
+            .chunks_exact(8)
+            .map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")));
+        let mut word = || words.next().expect("a header's worth of words");
+        if word() != MAGIC {
+            return None;
+        }
+        let contents = Contents { fingerprint: word(), len: usize::try_from(word()).ok()? };
+        let (made_at, maker) = (word(), word());
+        let id = Id { made_at, maker: (maker >> 32) as u32, count: maker as u32 };
+        let place = bytes[64..].get(..usize::try_from(word()).ok()?)?;
+        Some(Self { contents, id, place: String::from_utf8_lossy(place).into_owned() })
+    }
+}
+
+/// Why something that was received is not the segment it should be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Foreign {
+    #[error("it is not shared memory of this library")]
+    NotOurs,
+    #[error("it holds something else, or was made by another build of the program")]
+    Other,
+    #[error("it is shorter than what it should hold, or could become so")]
+    Truncated,
+    #[error("it could not be mapped: {0}")]
+    Os(#[from] io::Error),
+}
+
+/// Whether processes may write to a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    ReadOnly,
+    Writable,
+}
+
+impl Access {
+    fn seals(self) -> SealFlag {
+        match self {
+            Self::ReadOnly => memfd::SEALED,
+            Self::Writable => SealFlag::F_SEAL_SHRINK,
+        }
+    }
+}
+
+/// One piece of shared memory, mapped.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    file: File,
+    mapping: ManuallyDrop<Mapping>,
+    header: Header,
+    key: Key,
+    in_use: InUse,
+}
+
+/// Whether a segment must stay mapped although no handle is left.
+pub(crate) type InUse = fn(&Segment) -> bool;
+
+/// For segments that nobody can own anything in.
+pub(crate) fn never(_: &Segment) -> bool {
+    false
+}
+
+/// The file's device and inode.
+type Key = (u64, u64);
+
+/// What this process has mapped, so that nothing is mapped twice.
+static MAPPED: LazyLock<Mutex<HashMap<Key, Weak<Segment>>>> = LazyLock::new(Mutex::default);
+
+fn mapped() -> MutexGuard<'static, HashMap<Key, Weak<Segment>>> {
+    MAPPED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Segment {
+    /// Makes a segment of `len` bytes, for which `reserve` are kept in the address space, so that
+    /// it can grow to that.
+    ///
+    /// Beyond the header it is all zeros.
+    pub(crate) fn create(
+        contents: Contents,
+        len: usize,
+        reserve: usize,
+        in_use: InUse,
+        place: &Location<'_>,
+    ) -> Result<Arc<Self>> {
+        let failed = |error: nix::Error| Error::shared_memory(len, error);
+        let file = memfd::create("offspring-shared").map_err(failed)?;
+        memfd::allocate(file.as_fd(), len).map_err(failed)?;
+        memfd::seal(file.as_fd(), Access::Writable.seals()).map_err(failed)?;
+        let header = Header { contents, id: Id::new(), place: place.to_string() };
+        let file = File::from(file);
+        file.write_all_at(&header.encode(), 0).map_err(|error| Error::os(MAKING, error))?;
+        let mapping = Mapping::writable(file.as_fd(), reserve.max(len)).map_err(failed)?;
+        Self::enlist(file, mapping, header, in_use).map_err(failed)
+    }
+
+    /// Makes a read-only segment of the bytes that `write` puts into its file, after the header and
+    /// up to `offset` zeros. It tells how many elements they are.
+    pub(crate) fn create_read_only(
+        fingerprint: u64,
+        offset: usize,
+        place: &Location<'_>,
+        write: impl FnOnce(&mut dyn io::Write) -> io::Result<usize>,
+    ) -> Result<Arc<Self>> {
+        let failed = |error: io::Error| Error::os(MAKING, error);
+        let mut file = File::from(memfd::create("offspring-shared").map_err(|e| failed(e.into()))?);
+        io::Write::write_all(&mut file, &vec![0; offset]).map_err(failed)?;
+        let len = write(&mut file).map_err(failed)?;
+        let contents = Contents { fingerprint, len };
+        let header = Header { contents, id: Id::new(), place: place.to_string() };
+        file.write_all_at(&header.encode(), 0).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len() as usize;
+        memfd::seal(file.as_fd(), Access::ReadOnly.seals()).map_err(|e| failed(e.into()))?;
+        let mapping = Mapping::read_only(file.as_fd(), size).map_err(|e| failed(e.into()))?;
+        Self::enlist(file, mapping, header, never).map_err(|error| Error::os(MAKING, error))
+    }
+
+    /// Maps what was received, unless this process has it mapped already.
+    ///
+    /// `size` says how many bytes are needed for, and how many are to be reserved for, so many
+    /// elements; `None` for a number that cannot be.
+    pub(crate) fn adopt(
+        file: OwnedFd,
+        fingerprint: u64,
+        access: Access,
+        size: impl FnOnce(usize) -> Option<(usize, usize)>,
+        in_use: InUse,
+    ) -> Result<Arc<Self>, Foreign> {
+        let file = File::from(file);
+        let Some(actual) = memfd::sealed_len(file.as_fd(), access.seals()) else {
+            return Err(Foreign::NotOurs);
+        };
+        let mut bytes = [0; HEADER];
+        file.read_exact_at(&mut bytes, 0).map_err(|_| Foreign::Truncated)?;
+        let header = Header::decode(&bytes).ok_or(Foreign::NotOurs)?;
+        if header.contents.fingerprint != fingerprint {
+            return Err(Foreign::Other);
+        }
+        let (len, reserve) = size(header.contents.len).ok_or(Foreign::Truncated)?;
+        if actual < len as u64 {
+            return Err(Foreign::Truncated);
+        }
+        let key = key(&file)?;
+        if let Some(known) = Self::known(&key, header.id) {
+            return Ok(known);
+        }
+        let mapping = match access {
+            Access::ReadOnly => Mapping::read_only(file.as_fd(), len),
+            Access::Writable => Mapping::writable(file.as_fd(), reserve.max(len)),
+        };
+        Ok(Self::enlist(file, mapping.map_err(io::Error::from)?, header, in_use)
+            .map_err(io::Error::from)?)
+    }
+
+    fn enlist(
+        file: File,
+        mapping: Mapping,
+        header: Header,
+        in_use: InUse,
+    ) -> nix::Result<Arc<Self>> {
+        let key = key(&file).map_err(|_| nix::Error::last())?;
+        let id = header.id;
+        let segment =
+            Arc::new(Self { file, mapping: ManuallyDrop::new(mapping), header, key, in_use });
+        if let Some(known) = Self::known(&key, id) {
+            return Ok(known); // another thread was quicker
+        }
+        mapped().insert(key, Arc::downgrade(&segment));
+        Ok(segment)
+    }
+
+    /// What this process has mapped already of this file.
+    fn known(key: &Key, id: Id) -> Option<Arc<Self>> {
+        // The table is free again before anything is dropped, which takes it.
+        let known = mapped().get(key).and_then(Weak::upgrade);
+        known.filter(|known| known.header.id == id)
+    }
+
+    /// Where it begins. What lies beyond what it was made or checked for must not be touched
+    /// before [`grow`](Self::grow) has said that it is there.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.mapping.start()
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.header.contents.len
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.header.id
+    }
+
+    /// Where in the program it was made, as `file:line:column`.
+    pub(crate) fn place(&self) -> &str {
+        &self.header.place
+    }
+
+    /// Whether its file is at least this long.
+    pub(crate) fn holds(&self, len: usize) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.len() >= len as u64)
+    }
+
+    /// Has the first `len` bytes be there. Any number of processes may do so at once.
+    pub(crate) fn grow(&self, len: usize) -> Result<()> {
+        if len > self.mapping.len() {
+            return Err(Error::shared_memory(len, nix::Error::ENOMEM));
+        }
+        memfd::allocate(self.file.as_fd(), len).map_err(|error| Error::shared_memory(len, error))
+    }
+}
+
+const MAKING: &str = "make shared memory";
+
+fn key(file: &File) -> io::Result<Key> {
+    let stat = nix::sys::stat::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+impl AsFd for Segment {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let mut mapped = mapped();
+        // Unless another segment has taken its place, or a thread has just mapped it anew.
+        if mapped.get(&self.key).is_some_and(|known| known.strong_count() == 0) {
+            mapped.remove(&self.key);
+        }
+        drop(mapped);
+        if !(self.in_use)(self) {
+            // SAFETY: it is not used again.
+            unsafe { ManuallyDrop::drop(&mut self.mapping) };
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What may live in memory that several processes see.
+
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
+use std::num::Wrapping;
+use std::sync::atomic::{
+    AtomicBool, AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16,
+    AtomicU32, AtomicU64, AtomicUsize,
+};
+
+/// A type whose values may live in shared memory: numbers, `bool`, atomics, and arrays, tuples and
+/// structs of them.
+///
+/// For a type of one's own, [derive](macro@crate::shm::Shareable) it, which is safe: the derive
+/// asks it of every field.
+///
+/// ```
+/// use std::sync::atomic::AtomicU64;
+/// use offspring::shm::{Shareable, Shared};
+///
+/// #[derive(Shareable, Default)]
+/// struct Counters {
+///     hits: AtomicU64,
+///     misses: [AtomicU64; 4],
+/// }
+///
+/// # fn main() -> Result<(), offspring::Error> {
+/// let counters = Shared::new(Counters::default())?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What is not
+/// - References, pointers, `Box`, `String`, `Vec`, `Rc`, file handles: what they stand for is in one
+///   process's memory. Text of a bounded length goes into an
+///   [`ArrayString`](crate::shm::ArrayString), a list into an [`ArrayVec`](crate::shm::ArrayVec).
+/// - Types with a destructor: nobody would run it, as no process knows that it is the last.
+/// - `char`, `NonZero`, `Option`, and enums with fields: a process that is killed in the middle of
+///   a write leaves some bytes of the old value and some of the new, and in these types that may be
+///   no value at all. Enums without fields are fine, as they are one byte.
+///
+/// # Safety
+/// An implementor vouches that
+/// - the type holds no address, and nothing else that means something in one process only;
+/// - it has no destructor;
+/// - **any mixture of the bytes of two of its values is again a value of it**, as a process may be
+///   killed while it writes one over another.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot live in shared memory",
+    label = "not `Shareable`",
+    note = "shared memory holds numbers, `bool`, atomics, and arrays, tuples and structs of them: derive `Shareable` for your own struct",
+    note = "text goes into an `offspring::shm::ArrayString<N>`, a list into an `ArrayVec<T, N>`; what cannot do without `Box`, `String` or `Vec` is sent through a pipe"
+)]
+pub unsafe trait Shareable: Send + 'static {
+    /// Fails to compile for a type with a destructor. Asked wherever a value is moved into shared
+    /// memory.
+    #[doc(hidden)]
+    const HAS_NO_DESTRUCTOR: () =
+        assert!(!needs_drop::<Self>(), "a type with a destructor cannot live in shared memory");
+}
+
+macro_rules! plain {
+    ($($type:ty),* $(,)?) => {$(
+        // SAFETY: no address, no destructor, and each byte may be any that it is in some value.
+        unsafe impl Shareable for $type {}
+    )*};
+}
+
+plain!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64, bool, ());
+plain!(AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize);
+plain!(AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicBool);
+
+macro_rules! wrapper {
+    ($($wrapper:ident),*) => {$(
+        // SAFETY: laid out as what it wraps, for which this holds.
+        unsafe impl<T: Shareable> Shareable for $wrapper<T> {}
+    )*};
+}
+
+wrapper!(Cell, UnsafeCell, Wrapping, ManuallyDrop, MaybeUninit);
+
+// SAFETY: it has no bytes.
+unsafe impl<T: Send + 'static> Shareable for PhantomData<T> {}
+// SAFETY: each byte belongs to one element, for which this holds.
+unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
+// SAFETY: as above.
+unsafe impl<T: Shareable> Shareable for [T] {}
+
+macro_rules! tuples {
+    ($($name:ident)*) => {
+        // SAFETY: each byte belongs to one element, for which this holds, or is padding.
+        unsafe impl<$($name: Shareable),*> Shareable for ($($name,)*) {}
+    };
+}
+
+tuples!(A);
+tuples!(A B);
+tuples!(A B C);
+tuples!(A B C D);
+tuples!(A B C D E);
+tuples!(A B C D E F);
+tuples!(A B C D E F G);
+tuples!(A B C D E F G H);

@@ -1,0 +1,314 @@
+//! The condition: waiting, with a mutex given back meanwhile, until somebody notifies.
+
+#![allow(unsafe_code)]
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::errors::{LockError, NotLocked, PoisonError};
+use super::kernel::{AtomicU32, Thread, Wait};
+use super::mutex::{Mutex, MutexGuard};
+use super::raw::{Guard, RawMutex};
+use super::slots::{self, Slot};
+use super::waiters::{self, Waiters, Woken};
+use crate::error::Result;
+use crate::shm::object::{Kind, Object};
+
+/// How many slots a condition has at first: a page of them.
+const FIRST_SLOTS: u32 = 60;
+
+/// What a waiter is told, by another or by itself.
+const NOTIFIED: u32 = 1;
+const TIMED_OUT: u32 = 2;
+
+/// What a condition consists of in shared memory, beside the slots of those who wait.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct State {
+    /// Held by whoever goes through the slots.
+    mutex: RawMutex,
+    slots: AtomicU32,
+    next_ticket: AtomicU32,
+}
+
+impl Kind for State {
+    const NAME: &'static str = "Condvar";
+    type Tail = Slot;
+    const TAIL_MAX: usize = 15_360;
+
+    fn tail_len(&self) -> usize {
+        self.slots.load(Ordering::SeqCst) as usize
+    }
+
+    fn check() -> Result<()> {
+        super::check()
+    }
+
+    fn is_owned_here(&self, slots: &[Slot]) -> bool {
+        slots::any_owned_here(slots)
+    }
+}
+
+/// Waiting for something to become true that a [`Mutex`] protects. Python's `Condition`.
+///
+/// As `std::sync::Condvar`. A waiter can wake for no reason, so it looks whether what it waits for is
+/// so: [`wait_while`](Self::wait_while) does. It may be used with several mutexes at a time.
+///
+/// This is a handle: a clone is another handle to the same condition, and so is what arrives when a
+/// handle is sent to another process.
+///
+/// # When a process dies
+/// A waiter that is killed blocks nobody: notifying never waits for a waiter. If it had been notified
+/// already, and was killed before it had the mutex again, its notification is passed on to another
+/// waiter, so none is lost. (On kernels before 5.16 that takes up to a tenth of a second.)
+/// One that is killed *before* it notifies has not notified, of course: where that may happen, wait
+/// with a timeout.
+///
+/// ```
+/// use offspring::{process, sync::{Condvar, Mutex}};
+///
+/// #[process]
+/// fn fill(level: Mutex<u32>, changed: Condvar) {
+///     *level.lock().unwrap() = 7;
+///     changed.notify_one();
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (level, changed) = (Mutex::new(0)?, Condvar::new()?);
+/// fill(level.clone(), changed.clone()).spawn()?;
+/// let full = changed.wait_while(level.lock().unwrap(), |level| *level < 7).unwrap();
+/// assert_eq!(*full, 7);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Condvar {
+    object: Object<State, ()>,
+}
+
+super::handle!(Condvar);
+
+/// Whether a wait ended because its time was up: as `std::sync::WaitTimeoutResult`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether the time was up.
+    pub fn timed_out(&self) -> bool {
+        self.0
+    }
+}
+
+type WaitResult<'a, T> = Result<MutexGuard<'a, T>, LockError<MutexGuard<'a, T>>>;
+type TimedGuard<'a, T> = (MutexGuard<'a, T>, WaitTimeoutResult);
+
+impl Condvar {
+    /// A condition that nobody waits for.
+    ///
+    /// # Errors
+    /// As [`Mutex::new`].
+    #[track_caller]
+    pub fn new() -> Result<Self> {
+        let state = State {
+            mutex: RawMutex::new(),
+            slots: AtomicU32::new(FIRST_SLOTS),
+            next_ticket: AtomicU32::new(0),
+        };
+        Ok(Self { object: Object::new(state, (), Location::caller())? })
+    }
+
+    /// Gives the mutex back, waits until it is notified, and takes the mutex again.
+    ///
+    /// # Errors
+    /// As [`Mutex::lock`]. [`TooMany`](LockError::TooMany), without having waited, if 15,360 threads
+    /// wait already.
+    #[track_caller]
+    pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> WaitResult<'a, T> {
+        let (mutex, _) = self.wait_until(guard, Wait::Forever, Location::caller())?;
+        Ok(mutex.guard()?)
+    }
+
+    /// Waits for as long as `condition` is true. Python's `wait_for`, the other way round.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_while<'a, T: ?Sized>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> WaitResult<'a, T> {
+        while condition(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`wait`](Self::wait), for at most `timeout`, by the monotonic clock; then it needs the
+    /// mutex again, for which it waits as long as it takes.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_timeout<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> Result<TimedGuard<'a, T>, LockError<TimedGuard<'a, T>>> {
+        self.wait_at_most(guard, Wait::at_most(timeout), Location::caller())
+    }
+
+    /// As [`wait_while`](Self::wait_while), for at most `timeout`: if the condition is still true
+    /// then, the result says that the time was up.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    #[track_caller]
+    pub fn wait_timeout_while<'a, T: ?Sized>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        timeout: Duration,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<TimedGuard<'a, T>, LockError<TimedGuard<'a, T>>> {
+        let at = Location::caller();
+        let deadline = Instant::now().checked_add(timeout);
+        let mut in_time = true;
+        while condition(&mut guard) {
+            if !in_time {
+                return Ok((guard, WaitTimeoutResult(true)));
+            }
+            let wait = deadline.map_or(Wait::Forever, Wait::Until);
+            guard = self.wait_at_most(guard, wait, at)?.0;
+            in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+        }
+        Ok((guard, WaitTimeoutResult(false)))
+    }
+
+    /// Wakes the one that has waited longest, if any; says how many that is. Python's `notify()`.
+    ///
+    /// It can be called with the mutex held, and without.
+    pub fn notify_one(&self) -> usize {
+        self.notify_n(1)
+    }
+
+    /// Wakes the `n` that have waited longest, or as many as there are; says how many. Python's
+    /// `notify(n)`.
+    pub fn notify_n(&self, n: usize) -> usize {
+        let waiters = self.waiters();
+        if waiters.waiting().next().is_none() && waiters.dead().next().is_none() {
+            return 0;
+        }
+        let _inside = self.enter();
+        self.notify(n)
+    }
+
+    /// Wakes all who wait; says how many. Python's `notify_all()`.
+    pub fn notify_all(&self) -> usize {
+        self.notify_n(usize::MAX)
+    }
+
+    fn waiters(&self) -> Waiters<'_> {
+        Waiters(self.object.tail())
+    }
+
+    /// Takes the mutex of the slots, and does what those left undone who have died.
+    fn enter(&self) -> Guard<'_> {
+        // SAFETY: the segment stays mapped for as long as a handle lives, which the guard borrows;
+        // and no code but this room's runs until it is dropped.
+        let guard = unsafe { self.object.state().mutex.enter() };
+        // Nobody died in peace who was notified: another is, before the slot is free again.
+        for (_, told, slot) in self.waiters().dead() {
+            if told == Some(NOTIFIED) {
+                self.notify(1);
+            }
+            slot.bury();
+        }
+        guard
+    }
+
+    /// Wakes the `n` that have waited longest. Under the mutex of the slots.
+    fn notify(&self, n: usize) -> usize {
+        let next = self.object.state().next_ticket.load(Ordering::SeqCst);
+        let mut waiting: Vec<_> = self.waiters().waiting().collect();
+        waiting.sort_by_key(|(ticket, _)| Reverse(next.wrapping_sub(*ticket)));
+        waiting.truncate(n);
+        for (_, slot) in &waiting {
+            waiters::tell(slot, NOTIFIED);
+        }
+        waiting.len()
+    }
+
+    fn wait_at_most<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        wait: Wait,
+        at: &'static Location<'static>,
+    ) -> Result<TimedGuard<'a, T>, LockError<TimedGuard<'a, T>>> {
+        let (mutex, in_time) = self.wait_until(guard, wait, at)?;
+        let result = WaitTimeoutResult(!in_time);
+        match mutex.guard() {
+            Ok(guard) => Ok((guard, result)),
+            Err(poisoned) => Err(poisoned.map(|guard| (guard, result)).into()),
+        }
+    }
+
+    /// Waits; then the mutex is held again, and whether it was in time.
+    fn wait_until<'a, T: ?Sized>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        wait: Wait,
+        at: &'static Location<'static>,
+    ) -> Result<(&'a Mutex<T>, bool), NotLocked> {
+        let inside = self.enter();
+        let Some(slot) = self.slot() else { return Err(NotLocked::TooMany) };
+        drop(inside);
+        // Only now that a notification would find it does it give the mutex back.
+        let mutex = guard.release_to_wait();
+        let in_time = loop {
+            match self.waiters().sleep(slot, wait) {
+                Woken::Told(told) => break told == NOTIFIED,
+                Woken::NeighbourDied => drop(self.enter()),
+                Woken::TimedOut => {
+                    let _inside = self.enter();
+                    if waiters::told(slot).is_none() {
+                        waiters::tell(slot, TIMED_OUT); // nobody shall notify it any more
+                    }
+                }
+            }
+        };
+        let result = mutex.acquire(Wait::Forever, at);
+        // Until here it would have passed on its notification by dying.
+        slot.leave();
+        result.map(|()| (mutex, in_time))
+    }
+
+    /// A slot for the calling thread. Under the mutex of the slots.
+    fn slot(&self) -> Option<&Slot> {
+        let State { slots, next_ticket, .. } = self.object.state();
+        if Thread::current().owns_too_many() {
+            return None;
+        }
+        let ticket = next_ticket.fetch_add(1, Ordering::SeqCst);
+        loop {
+            // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows,
+            // and the thread leaves the slot before it returns to its caller.
+            if let Some(slot) = unsafe { self.waiters().enter(ticket) } {
+                return Some(slot);
+            }
+            let len = slots.load(Ordering::SeqCst);
+            self.object.grow_tail(len as usize * 2).ok()?;
+            slots.store(len * 2, Ordering::SeqCst);
+        }
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar")
+            .field("waiting", &self.waiters().waiting().count())
+            .field("made_at", &self.object.place())
+            .finish()
+    }
+}

@@ -1,0 +1,202 @@
+//! A mutex that knows who holds it, and who left it in disorder: what the public locks stand on.
+
+#![allow(unsafe_code)]
+
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use super::detector::DeadlockDetector;
+use super::errors::{Cause, Deadlock, NotLocked, Waiting};
+use super::holder::{self, Holder, Record};
+use super::kernel::{AtomicU32, AtomicU64, Thread, Wait};
+use super::raw::{NotTaken, RawMutex, Taken};
+use crate::shm::segment::Segment;
+use crate::sys::robust;
+
+const SOUND: u32 = 0;
+const PANICKED: u32 = 1;
+const DIED: u32 = 2;
+
+/// What a lock consists of in shared memory.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Lock {
+    raw: RawMutex,
+    poison: AtomicU32,
+    /// Where the holder has taken it: an address that means something to the holder only.
+    place: AtomicU64,
+    /// Who holds it, or held it last.
+    holder: Record,
+    /// Who poisoned it.
+    culprit: Record,
+}
+
+/// What the words of an error say about a lock.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    /// `Mutex`, `RwLock`.
+    pub(crate) what: &'static str,
+    pub(crate) segment: &'a Segment,
+    pub(crate) detector: Option<&'a DeadlockDetector>,
+}
+
+impl Subject<'_> {
+    /// The lock in words: it is told apart by where it was made.
+    pub(crate) fn describe(&self) -> String {
+        format!("{} made at {}", self.what, self.segment.place())
+    }
+}
+
+impl Lock {
+    pub(crate) const fn new() -> Self {
+        Self {
+            raw: RawMutex::new(),
+            poison: AtomicU32::new(SOUND),
+            place: AtomicU64::new(0),
+            holder: Record::new(),
+            culprit: Record::new(),
+        }
+    }
+
+    pub(crate) fn raw(&self) -> &RawMutex {
+        &self.raw
+    }
+
+    /// Takes the lock. `orphaned` is told if its last holder died with it, and says whether that
+    /// poisons it.
+    ///
+    /// # Safety
+    /// The lock must stay where it is until this thread has given it back, or has ended.
+    #[inline]
+    pub(crate) unsafe fn acquire(
+        &self,
+        wait: Wait,
+        at: &'static Location<'static>,
+        subject: Subject<'_>,
+        orphaned: impl FnOnce() -> bool,
+    ) -> Result<(), NotLocked> {
+        if Thread::current().owns_too_many() {
+            return Err(NotLocked::TooMany);
+        }
+        let mut announced = None;
+        // SAFETY: the caller's promise.
+        let taken = unsafe {
+            self.raw.lock(wait, || match subject.detector {
+                // A wait that ends by itself can be part of no deadlock.
+                Some(detector) if announced.is_none() && wait == Wait::Forever => {
+                    announced = Some(detector.announce(subject, at)?);
+                    Ok(())
+                }
+                _ => Ok(()),
+            })
+        };
+        match taken {
+            Ok(Taken::Clean) => {}
+            Ok(Taken::FromTheDead) => {
+                // Killed within this, it leaves the lock to the next as one that has died with it.
+                if orphaned() {
+                    self.culprit.copy(&self.holder);
+                    self.poison.store(DIED, Ordering::SeqCst);
+                }
+            }
+            Err(NotTaken::TimedOut) => return Err(NotLocked::TimedOut),
+            Err(NotTaken::Refused(deadlock)) => return Err(NotLocked::Deadlock(deadlock)),
+            Err(NotTaken::Own) => return Err(NotLocked::Deadlock(self.own(subject, at))),
+        }
+        self.holder.sign();
+        self.place.store(std::ptr::from_ref(at) as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives the lock back; poisoned, if the thread has begun to panic since it took it.
+    #[inline]
+    pub(crate) fn release(
+        &self,
+        panicking_before: bool,
+        detector: Option<(&DeadlockDetector, &Segment)>,
+    ) {
+        self.release_after(panicking_before, detector, || {});
+    }
+
+    /// As [`release`](Self::release), with a `last` thing to do while it is still held.
+    #[inline]
+    pub(crate) fn release_after(
+        &self,
+        panicking_before: bool,
+        detector: Option<(&DeadlockDetector, &Segment)>,
+        last: impl FnOnce(),
+    ) {
+        if self.raw.owner() != Some(Thread::current().tid()) {
+            return; // a copy of the owner's process
+        }
+        if !panicking_before && thread::panicking() {
+            self.poison(PANICKED);
+        }
+        if let Some((detector, segment)) = detector {
+            detector.released(segment);
+        }
+        last();
+        self.raw.unlock();
+    }
+
+    #[cold]
+    fn poison(&self, how: u32) {
+        self.culprit.copy(&self.holder);
+        self.poison.store(how, Ordering::SeqCst);
+    }
+
+    /// Who has poisoned the lock, if it is.
+    #[inline]
+    pub(crate) fn poisoned(&self) -> Option<(Holder, Cause)> {
+        match self.poison.load(Ordering::Relaxed) {
+            SOUND => None,
+            how => Some(self.culprit(how)),
+        }
+    }
+
+    #[cold]
+    fn culprit(&self, how: u32) -> (Holder, Cause) {
+        (self.culprit.read(), if how == PANICKED { Cause::Panicked } else { Cause::Died })
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.is_poisoned_by_flag() || self.raw.is_orphaned()
+    }
+
+    pub(crate) fn is_poisoned_by_flag(&self) -> bool {
+        self.poison.load(Ordering::Relaxed) != SOUND
+    }
+
+    pub(crate) fn heal(&self) {
+        self.poison.store(SOUND, Ordering::SeqCst);
+    }
+
+    /// Who holds it now, as far as can be told.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        let tid = self.raw.owner()?;
+        let holder = self.holder.read();
+        // It may just be writing its name.
+        (holder.tid() == tid).then_some(holder)
+    }
+
+    /// The calling thread waits for itself.
+    #[cold]
+    fn own(&self, subject: Subject<'_>, at: &Location<'_>) -> Deadlock {
+        let place = self.place.load(Ordering::Relaxed) as *const Location<'static>;
+        // SAFETY: this thread holds the lock, so it was this process that wrote the address, which
+        // is that of a constant of this very program.
+        let taken = unsafe { place.as_ref() };
+        let taken = taken.map_or_else(String::new, |taken| format!(", taken at {taken}"));
+        Deadlock::new(vec![Waiting {
+            who: holder::own(),
+            lock: format!("{}{taken}", subject.describe()),
+            at: at.to_string(),
+        }])
+    }
+
+    /// Whether a thread of this process has the lock, so that its memory must stay.
+    pub(crate) fn is_owned_here(&self) -> bool {
+        self.raw.owner().is_some_and(robust::is_thread_of_this_process)
+    }
+}

@@ -1,0 +1,419 @@
+//! The semaphore: each permit is a slot, which its holder owns.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::kernel::{self, AtomicU32, Thread, WAITERS, Wait};
+use super::slots::{self, Occupancy, Slot};
+use crate::error::{Error, Result};
+use crate::shm::object::{Kind, Object};
+
+/// How often a thread looks again before it sleeps.
+const SPINS: usize = 100;
+
+/// What a semaphore consists of in shared memory, beside its slots.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct State {
+    /// How many slots there are: free, taken, or absent.
+    slots: AtomicU32,
+    /// Whether more permits can be released than there were at first.
+    bounded: bool,
+    /// [`WAITERS`] if somebody may sleep, and on this; otherwise 0.
+    gate: AtomicU32,
+    /// A slot that is worth looking at first.
+    hint: AtomicU32,
+}
+
+impl Kind for State {
+    const NAME: &'static str = "Semaphore";
+    type Tail = Slot;
+    const TAIL_MAX: usize = Semaphore::MAX_PERMITS as usize;
+
+    fn tail_len(&self) -> usize {
+        self.slots.load(Ordering::SeqCst) as usize
+    }
+
+    fn check() -> Result<()> {
+        super::check()
+    }
+
+    fn is_owned_here(&self, slots: &[Slot]) -> bool {
+        slots::any_owned_here(slots)
+    }
+}
+
+/// A number of permits, of which each thread of any process can take one, and waits while there is
+/// none. Python's `Semaphore` and `BoundedSemaphore`.
+///
+/// This is a handle: a clone is another handle to the same semaphore, and so is what arrives when a
+/// handle is sent to another process.
+///
+/// A permit is a guard: dropping it gives it back. To signal instead (one side makes permits, the
+/// other uses them up), begin with 0, [`release`](Self::release) on the one side, and
+/// [`forget`](Permit::forget) what was acquired on the other.
+///
+/// # When a process dies
+/// The permits that its threads hold come back at once, also if it is killed. So do those of a thread
+/// that ends with a leaked permit. A process that is killed while it waits harms nobody. (On kernels
+/// before 5.16, or with more than 127 permits, they come back within a tenth of a second.)
+///
+/// ```
+/// use offspring::{process, sync::Semaphore};
+///
+/// #[process]
+/// fn download(slots: Semaphore) -> u32 {
+///     let _permit = slots.acquire().unwrap(); // at most two at once
+///     1
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let slots = Semaphore::new(2)?;
+/// let children: Vec<_> =
+///     (0..4).map(|_| download(slots.clone()).spawn()).collect::<Result<_, _>>()?;
+/// for child in children {
+///     child.join()?;
+/// }
+/// assert_eq!(slots.available(), 2);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Semaphore {
+    object: Object<State, ()>,
+}
+
+super::handle!(Semaphore);
+
+/// Why [`acquire`](Semaphore::acquire) gave no permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// This thread holds 2,000 permits and locks already, and the kernel keeps track of no more.
+    #[error("{}", super::errors::TOO_MANY)]
+    TooMany,
+}
+
+/// Why [`try_acquire`](Semaphore::try_acquire) gave no permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryAcquireError {
+    /// There was none.
+    #[error("all permits are taken")]
+    WouldBlock,
+    /// This thread holds 2,000 permits and locks already, and the kernel keeps track of no more.
+    #[error("{}", super::errors::TOO_MANY)]
+    TooMany,
+}
+
+/// Why [`acquire_timeout`](Semaphore::acquire_timeout) gave no permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireTimeoutError {
+    /// There was none for the whole time.
+    #[error("all permits were taken for the whole time")]
+    TimedOut,
+    /// This thread holds 2,000 permits and locks already, and the kernel keeps track of no more.
+    #[error("{}", super::errors::TOO_MANY)]
+    TooMany,
+}
+
+/// Why [`release`](Semaphore::release) made fewer permits than it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// A bounded semaphore would have more permits than it was made with.
+    #[error(
+        "{released} of {wanted} permits released: the semaphore is bounded, and has as many as it \
+         was made with"
+    )]
+    Bounded {
+        /// How many it should have been.
+        wanted: u32,
+        /// How many were released: 0, unless others released at the same time.
+        released: u32,
+    },
+    /// There would be more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS), or there is no memory for
+    /// so many.
+    #[error("{released} of {wanted} permits released: {source}")]
+    NoRoom {
+        /// How many it should have been.
+        wanted: u32,
+        /// How many were released.
+        released: u32,
+        /// What there was no room for.
+        source: Error,
+    },
+}
+
+impl Semaphore {
+    /// The most permits that a semaphore can have.
+    pub const MAX_PERMITS: u32 = 65_535;
+
+    /// A semaphore with so many permits, which can get more. Python's `Semaphore(permits)`.
+    ///
+    /// # Errors
+    /// As [`Mutex::new`](crate::sync::Mutex::new), and
+    /// [`Error::TooLarge`](crate::Error::TooLarge) for more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    #[track_caller]
+    pub fn new(permits: u32) -> Result<Self> {
+        Self::with(permits, false, Location::caller())
+    }
+
+    /// A semaphore that never has more than so many permits: to release one too many is an error.
+    /// Python's `BoundedSemaphore(permits)`.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    #[track_caller]
+    pub fn bounded(permits: u32) -> Result<Self> {
+        Self::with(permits, true, Location::caller())
+    }
+
+    fn with(permits: u32, bounded: bool, place: &Location<'_>) -> Result<Self> {
+        let (len, max) = (permits as usize, Self::MAX_PERMITS as usize);
+        if len > max {
+            return Err(Error::TooLarge { what: State::NAME, len, max });
+        }
+        let state = State {
+            slots: AtomicU32::new(permits),
+            bounded,
+            gate: AtomicU32::new(0),
+            hint: AtomicU32::new(0),
+        };
+        Ok(Self { object: Object::new(state, (), place)? })
+    }
+
+    /// Waits for a permit, and takes it.
+    ///
+    /// # Errors
+    /// [`AcquireError::TooMany`] if this thread holds 2,000 permits and locks.
+    #[inline]
+    pub fn acquire(&self) -> Result<Permit<'_>, AcquireError> {
+        match self.take(Wait::Forever) {
+            Ok(permit) => Ok(permit),
+            Err(NotTaken::TooMany) => Err(AcquireError::TooMany),
+            Err(NotTaken::TimedOut) => unreachable!("it waits for as long as it takes"),
+        }
+    }
+
+    /// Takes a permit, if there is one.
+    ///
+    /// # Errors
+    /// [`TryAcquireError::WouldBlock`] if there is none; otherwise as [`acquire`](Self::acquire).
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit<'_>, TryAcquireError> {
+        self.take(Wait::Never).map_err(|error| match error {
+            NotTaken::TooMany => TryAcquireError::TooMany,
+            NotTaken::TimedOut => TryAcquireError::WouldBlock,
+        })
+    }
+
+    /// Waits for a permit for at most `timeout`, by the monotonic clock.
+    ///
+    /// # Errors
+    /// [`AcquireTimeoutError::TimedOut`] if there was none in that time; otherwise as
+    /// [`acquire`](Self::acquire).
+    #[inline]
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>, AcquireTimeoutError> {
+        self.take(Wait::at_most(timeout)).map_err(|error| match error {
+            NotTaken::TooMany => AcquireTimeoutError::TooMany,
+            NotTaken::TimedOut => AcquireTimeoutError::TimedOut,
+        })
+    }
+
+    /// Makes `permits` more permits, or brings back so many that were
+    /// [forgotten](Permit::forget). Permits that are held come back by being dropped, not by this.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Bounded`] if a bounded semaphore would have too many,
+    /// [`ReleaseError::NoRoom`] if there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS), or
+    /// there is no memory for them.
+    pub fn release(&self, permits: u32) -> Result<(), ReleaseError> {
+        let state = self.object.state();
+        let slots = self.object.tail();
+        let wanted = permits;
+        if state.bounded {
+            let absent = slots.iter().filter(|slot| slot.occupancy() == Occupancy::Absent);
+            if absent.count() < wanted as usize {
+                return Err(ReleaseError::Bounded { wanted, released: 0 });
+            }
+        }
+        let mut released = 0;
+        for slot in slots {
+            if released == wanted {
+                return Ok(());
+            }
+            released += u32::from(self.wake_after(|| slot.restore()));
+        }
+        while released < wanted {
+            if state.bounded {
+                return Err(ReleaseError::Bounded { wanted, released });
+            }
+            let len = state.slots.load(Ordering::SeqCst);
+            if let Err(source) = self.object.grow_tail(len as usize + 1) {
+                return Err(ReleaseError::NoRoom { wanted, released, source });
+            }
+            // A slot that has never been used is free.
+            let added = self.wake_after(|| {
+                state
+                    .slots
+                    .compare_exchange(len, len + 1, Ordering::SeqCst, Ordering::SeqCst)
+                    .is_ok()
+            });
+            released += u32::from(added);
+        }
+        Ok(())
+    }
+
+    /// How many permits can be taken now. Python's `get_value`.
+    pub fn available(&self) -> u32 {
+        self.object.tail().iter().filter(|slot| is_free(slot)).count() as u32
+    }
+
+    /// Makes a permit, and wakes one who waits; who is killed in between has the kernel do that.
+    fn wake_after(&self, make: impl FnOnce() -> bool) -> bool {
+        Thread::current().with_pending(&self.object.state().gate, || {
+            let made = make();
+            if made {
+                self.open_gate();
+            }
+            made
+        })
+    }
+
+    /// Wakes one of those who wait.
+    #[inline]
+    fn open_gate(&self) {
+        let gate = &self.object.state().gate;
+        if gate.load(Ordering::SeqCst) != 0 {
+            gate.store(0, Ordering::SeqCst);
+            kernel::wake(gate, 1);
+        }
+    }
+
+    #[inline]
+    fn take(&self, wait: Wait) -> Result<Permit<'_>, NotTaken> {
+        if Thread::current().owns_too_many() {
+            return Err(NotTaken::TooMany);
+        }
+        if let Some(permit) = self.take_free(false) {
+            return Ok(permit);
+        }
+        if wait == Wait::Never { Err(NotTaken::TimedOut) } else { self.wait_and_take(wait) }
+    }
+
+    /// Takes a free slot. `watched` says that others may sleep.
+    #[inline]
+    fn take_free(&self, watched: bool) -> Option<Permit<'_>> {
+        let (state, slots) = (self.object.state(), self.object.tail());
+        let first = state.hint.load(Ordering::Relaxed) as usize;
+        let first = if first < slots.len() { first } else { 0 };
+        let (before, from) = slots.split_at(first);
+        let mut in_turn = from.iter().chain(before).enumerate();
+        // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows, and
+        // beyond that if a thread of this process owns a slot then.
+        let (turn, slot) = in_turn.find(|(_, slot)| unsafe { slot.take(watched) })?;
+        if turn > 0 || slots.len() > 1 {
+            state.hint.store((first + turn + 1) as u32, Ordering::Relaxed);
+        }
+        Some(Permit { semaphore: self, slot, of_thread: PhantomData })
+    }
+
+    #[cold]
+    fn wait_and_take(&self, wait: Wait) -> Result<Permit<'_>, NotTaken> {
+        let gate = &self.object.state().gate;
+        let mut spins = SPINS / self.object.tail().len().max(1);
+        let mut slept = false;
+        loop {
+            if let Some(permit) = self.take_free(slept) {
+                if slept {
+                    // Others may still sleep, and two wake-ups may have gone to this one.
+                    gate.store(WAITERS, Ordering::SeqCst);
+                    if self.any_free() {
+                        self.open_gate();
+                    }
+                }
+                return Ok(permit);
+            }
+            if spins > 0 {
+                spins -= 1;
+                std::hint::spin_loop();
+                continue;
+            }
+            gate.store(WAITERS, Ordering::SeqCst);
+            let slots = self.object.tail().iter();
+            slept = true;
+            if !slots::wait_with((gate, WAITERS), slots, wait, || self.any_free()) {
+                // A wake-up that came at the last moment must not be lost.
+                return self.take_free(true).ok_or(NotTaken::TimedOut);
+            }
+        }
+    }
+
+    fn any_free(&self) -> bool {
+        self.object.tail().iter().any(is_free)
+    }
+}
+
+fn is_free(slot: &Slot) -> bool {
+    matches!(slot.occupancy(), Occupancy::Free | Occupancy::Died)
+}
+
+enum NotTaken {
+    TimedOut,
+    TooMany,
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("available", &self.available())
+            .field("bounded", &self.object.state().bounded)
+            .field("made_at", &self.object.place())
+            .finish()
+    }
+}
+
+/// A permit of a [`Semaphore`]; dropping it gives it back.
+///
+/// It belongs to the thread that acquired it, whose death gives it back, and so cannot be moved to
+/// another. To hand over a right to go on, [`forget`](Self::forget) it, and have the other side
+/// [`release`](Semaphore::release).
+#[must_use = "the permit is given back at once if it is not kept"]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    slot: &'a Slot,
+    of_thread: PhantomData<*const ()>,
+}
+
+// SAFETY: shared, it gives out nothing.
+unsafe impl Sync for Permit<'_> {}
+
+impl Permit<'_> {
+    /// Keeps the permit from coming back: the semaphore has one less from now on, until somebody
+    /// [releases](Semaphore::release) one.
+    pub fn forget(self) {
+        self.slot.remove();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.slot.give_back() {
+            self.semaphore.open_gate();
+        }
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,365 @@
+//! Words in shared memory that a thread owns, and that the kernel takes from it when it dies.
+//!
+//! Every thread has one list of the futex words that it owns. When it ends, in whatever way, the
+//! kernel goes through the list, replaces the owner's number in each word by [`DIED`], and wakes
+//! one of those who sleep on it. One more word, the *pending* one, covers the moments in which a
+//! word is being taken or given back: if it has no owner when the thread dies, one sleeper is woken
+//! all the same, so that a wake-up never dies with whom it was for.
+//!
+//! The list belongs to the C library, which keeps its robust mutexes in it, so ours are linked in
+//! between as it links its own: the entry is the `next` pointer, the word lies before it at the
+//! distance that the library has registered, and `prev` right before `next`. That layout of a mutex
+//! is part of the ABI of glibc and of musl. [`check`] refuses a library with another.
+//!
+//! References: `get_robust_list(2)`, `Documentation/locking/robust-futexes.rst`,
+//! `kernel/futex/core.c` (`handle_futex_death`).
+
+use std::cell::Cell;
+use std::mem::offset_of;
+use std::ptr;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
+
+use nix::libc;
+
+use super::futex;
+
+/// Somebody sleeps on the word: who gives it back wakes one of them.
+pub(crate) const WAITERS: u32 = 0x8000_0000;
+/// The word's owner has died, and nobody has taken it since.
+pub(crate) const DIED: u32 = 0x4000_0000;
+/// The bits of the owner: its thread number, or 0.
+pub(crate) const OWNER: u32 = 0x3fff_ffff;
+
+/// How many words a thread can own at once: the kernel looks no further.
+pub(crate) const MAX_OWNED: u32 = 2000;
+
+const BETWEEN: usize = if cfg!(target_env = "musl") { 4 } else { 5 };
+
+/// A word that a thread can own, with its place in that thread's list.
+#[derive(Debug)]
+#[repr(C, align(8))]
+pub(crate) struct Word {
+    /// musl has the word here, glibc right at the start.
+    #[cfg(target_env = "musl")]
+    before: AtomicU32,
+    value: AtomicU32,
+    _between: [AtomicU32; BETWEEN],
+    /// Addresses in the owner's memory, of no use to anybody else.
+    prev: AtomicUsize,
+    next: AtomicUsize,
+}
+
+/// From an entry of the list to its word, as the C library has registered it.
+const DISTANCE: isize = offset_of!(Word, value) as isize - offset_of!(Word, next) as isize;
+
+impl Word {
+    pub(crate) const fn new() -> Self {
+        Self {
+            #[cfg(target_env = "musl")]
+            before: AtomicU32::new(0),
+            value: AtomicU32::new(0),
+            _between: [const { AtomicU32::new(0) }; BETWEEN],
+            prev: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn value(&self) -> &AtomicU32 {
+        &self.value
+    }
+
+    fn entry(&self) -> usize {
+        ptr::from_ref(&self.next) as usize
+    }
+}
+
+/// `struct robust_list_head`, of which the kernel and the C library know the address.
+#[repr(C)]
+struct Head {
+    list: AtomicUsize,
+    distance: isize,
+    pending: AtomicUsize,
+}
+
+/// The calling thread, as an owner of words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Thread {
+    head: *const Head,
+    tid: u32,
+    owned: u32,
+}
+
+thread_local! {
+    /// Without a destructor, so that it is there for as long as the thread is.
+    static THREAD: Cell<Thread> =
+        const { Cell::new(Thread { head: ptr::null(), tid: 0, owned: 0 }) };
+}
+
+/// Why no word can be owned on this system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unsupported;
+
+/// Whether threads of this process can own words.
+pub(crate) fn check() -> Result<(), Unsupported> {
+    if THREAD.get().tid == 0 { Thread::register().map(drop) } else { Ok(()) }
+}
+
+/// Forgets what is known of the calling thread: it is another one now, in a copy of its process.
+pub(crate) fn forget_thread() {
+    THREAD.set(Thread { head: ptr::null(), tid: 0, owned: 0 });
+}
+
+impl Thread {
+    /// The calling thread.
+    ///
+    /// # Panics
+    /// If [`check`] fails, which whoever makes or receives a lock has asked before.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        let thread = THREAD.get();
+        if thread.tid != 0 {
+            return thread;
+        }
+        Self::register().expect("a lock exists, so that the kernel keeps lists of owned words")
+    }
+
+    #[cold]
+    fn register() -> Result<Self, Unsupported> {
+        static AT_FORK: Once = Once::new();
+
+        extern "C" fn in_child() {
+            forget_thread();
+        }
+        AT_FORK.call_once(|| {
+            // SAFETY: the handler sets a thread-local value without a destructor, which may be
+            // done at any time.
+            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        });
+        let mut head = head();
+        if head.is_null() {
+            // musl registers a thread's list only when it is first used.
+            use_robust_mutex();
+            head = self::head();
+        }
+        // SAFETY: the kernel gave the address that the C library has registered for this thread,
+        // whose control block holds it for as long as the thread runs.
+        if head.is_null() || unsafe { (*head).distance } != DISTANCE {
+            return Err(Unsupported);
+        }
+        // SAFETY: it has no arguments.
+        let tid = unsafe { libc::gettid() } as u32;
+        let thread = Self { head, tid, owned: 0 };
+        THREAD.set(thread);
+        Ok(thread)
+    }
+
+    /// Its number, which is in the words it owns.
+    #[inline]
+    pub(crate) fn tid(&self) -> u32 {
+        self.tid
+    }
+
+    /// Whether it owns so many words that it must not take another.
+    #[inline]
+    pub(crate) fn owns_too_many(&self) -> bool {
+        self.owned >= MAX_OWNED
+    }
+
+    fn head(&self) -> &Head {
+        // SAFETY: it is this thread's (`Thread` is neither `Send` nor kept), so it lives.
+        unsafe { &*self.head }
+    }
+
+    #[inline]
+    fn set_pending(&self, entry: usize) {
+        // The kernel reads it when this very thread has ended, so the order of the program is all
+        // that counts: the compiler must keep it.
+        compiler_fence(Ordering::SeqCst);
+        self.head().pending.store(entry, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Takes the word, if it is `expected`, which must have no owner: it then holds this thread's
+    /// number and `flags`. Otherwise gives what it is.
+    ///
+    /// If the thread dies at any instruction of this, it does not own the word, or the kernel takes
+    /// the word from it.
+    ///
+    /// # Safety
+    /// The word must stay where it is until this thread has released it, or has ended.
+    #[inline]
+    pub(crate) unsafe fn claim(&self, word: &Word, expected: u32, flags: u32) -> Result<(), u32> {
+        debug_assert_eq!(expected & OWNER, 0);
+        self.set_pending(word.entry());
+        let claimed = word.value.compare_exchange(
+            expected,
+            self.tid | flags,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        );
+        if claimed.is_ok() {
+            self.link(word);
+        }
+        self.set_pending(0);
+        claimed.map(drop)
+    }
+
+    /// Gives back the word, which becomes `value`, and wakes one of its sleepers. Says how many
+    /// were woken; `None`, having done nothing, if the word is not this thread's: so it is for a
+    /// copy of the owner's process.
+    ///
+    /// As long as somebody may sleep on the word it keeps [`WAITERS`], so that whoever takes it next
+    /// wakes another in its turn, even if the one that is woken here is killed before it runs.
+    #[inline]
+    pub(crate) fn release(&self, word: &Word, value: u32) -> Option<usize> {
+        if word.value.load(Ordering::Relaxed) & OWNER != self.tid {
+            return None;
+        }
+        self.set_pending(word.entry());
+        self.unlink(word);
+        let mut woken = 0;
+        let alone =
+            word.value.compare_exchange(self.tid, value, Ordering::SeqCst, Ordering::SeqCst);
+        if alone.is_err() {
+            woken = Self::release_watched(word, value);
+        }
+        self.set_pending(0);
+        Some(woken)
+    }
+
+    #[cold]
+    fn release_watched(word: &Word, value: u32) -> usize {
+        word.value.store(value | WAITERS, Ordering::SeqCst);
+        let woken = futex::wake(&word.value, 1);
+        if woken == 0 {
+            // Nobody sleeps. Who has taken it by now finds that out when it gives it back.
+            let _ = word.value.compare_exchange(
+                value | WAITERS,
+                value,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            );
+        }
+        woken
+    }
+
+    /// Gives back the word, which becomes 0, without waking anybody.
+    pub(crate) fn release_quietly(&self, word: &Word) {
+        if word.value.load(Ordering::Relaxed) & OWNER != self.tid {
+            return;
+        }
+        self.set_pending(word.entry());
+        self.unlink(word);
+        compiler_fence(Ordering::SeqCst);
+        word.value.store(0, Ordering::SeqCst);
+        self.set_pending(0);
+    }
+
+    /// Does something to `futex` and wakes its sleepers, or sleeps on it. If the thread dies
+    /// meanwhile, and the word's owner bits are 0, one sleeper is woken.
+    pub(crate) fn with_pending<R>(&self, futex: &AtomicU32, body: impl FnOnce() -> R) -> R {
+        let outer = self.head().pending.load(Ordering::Relaxed);
+        if outer != 0 {
+            // A signal handler has interrupted one of the above: that goes first.
+            return body();
+        }
+        let entry = (ptr::from_ref(futex) as usize).wrapping_add_signed(-DISTANCE);
+        self.set_pending(entry);
+        let result = body();
+        self.set_pending(0);
+        result
+    }
+
+    /// Puts the word first in the list.
+    #[inline]
+    fn link(&self, word: &Word) {
+        let head = self.head();
+        let first = head.list.load(Ordering::Relaxed);
+        word.next.store(first, Ordering::Relaxed);
+        word.prev.store(self.head as usize, Ordering::Relaxed);
+        self.set_prev_of(first, word.entry());
+        // Only now that the entry is whole may the kernel find it.
+        compiler_fence(Ordering::SeqCst);
+        head.list.store(word.entry(), Ordering::Relaxed);
+        THREAD.set(Self { owned: self.current_owned() + 1, ..*self });
+    }
+
+    /// Takes the word out of the list.
+    #[inline]
+    fn unlink(&self, word: &Word) {
+        let next = word.next.load(Ordering::Relaxed);
+        // Nearly always it is the first. Otherwise the one before it is searched: `prev` of ours
+        // is there for the C library, which writes to it, and it is not relied upon.
+        let mut at = &self.head().list;
+        loop {
+            let entry = at.load(Ordering::Relaxed) & !1;
+            if entry == word.entry() {
+                break;
+            }
+            if entry == self.head as usize {
+                return; // not in the list: nothing to do
+            }
+            // SAFETY: an entry of this thread's own list, which only this thread changes, is the
+            // `next` pointer of a mutex that it owns, which lives.
+            at = unsafe { &*(entry as *const AtomicUsize) };
+        }
+        at.store(next, Ordering::Relaxed);
+        self.set_prev_of(next, ptr::from_ref(at) as usize);
+        THREAD.set(Self { owned: self.current_owned().saturating_sub(1), ..*self });
+    }
+
+    fn current_owned(&self) -> u32 {
+        THREAD.get().owned
+    }
+
+    /// Tells the entry `next` who is before it, as the C library expects it of its neighbours.
+    #[inline]
+    fn set_prev_of(&self, next: usize, prev: usize) {
+        let next = next & !1; // the lowest bit says what kind of mutex it is
+        if next != self.head as usize {
+            // SAFETY: as in `unlink`; right before the `next` pointer of an entry is its `prev`.
+            let field = unsafe { &*((next - size_of::<usize>()) as *const AtomicUsize) };
+            field.store(prev, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Where the calling thread's list begins; null if it has none, or the kernel keeps none.
+fn head() -> *const Head {
+    let mut head: *const Head = ptr::null();
+    let mut len = 0usize;
+    // SAFETY: the kernel writes one value to each of the two.
+    let failed =
+        unsafe { libc::syscall(libc::SYS_get_robust_list, 0, &raw mut head, &raw mut len) } != 0;
+    if failed || len != size_of::<Head>() { ptr::null() } else { head }
+}
+
+/// Whether a thread of this process, and of no other, has this number.
+pub(crate) fn is_thread_of_this_process(tid: u32) -> bool {
+    // SAFETY: signal 0 is not sent; the kernel only looks whether it could be.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) == 0 }
+}
+
+/// Takes and gives back a robust mutex of the C library's.
+fn use_robust_mutex() {
+    unsafe extern "C" {
+        fn pthread_mutexattr_setrobust(
+            attributes: *mut libc::pthread_mutexattr_t,
+            robust: libc::c_int,
+        ) -> libc::c_int;
+    }
+    const PTHREAD_MUTEX_ROBUST: libc::c_int = 1;
+    let mut mutex = std::mem::MaybeUninit::<libc::pthread_mutex_t>::uninit();
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    // SAFETY: a mutex that nobody else sees goes through its whole life, in order, in one place.
+    unsafe {
+        libc::pthread_mutexattr_init(attributes.as_mut_ptr());
+        pthread_mutexattr_setrobust(attributes.as_mut_ptr(), PTHREAD_MUTEX_ROBUST);
+        libc::pthread_mutex_init(mutex.as_mut_ptr(), attributes.as_ptr());
+        libc::pthread_mutex_lock(mutex.as_mut_ptr());
+        libc::pthread_mutex_unlock(mutex.as_mut_ptr());
+        libc::pthread_mutex_destroy(mutex.as_mut_ptr());
+        libc::pthread_mutexattr_destroy(attributes.as_mut_ptr());
+    }
+}

@@ -1,0 +1,6 @@
+use offspring::shm::Shareable;
+
+#[derive(Shareable)]
+enum Never {}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use offspring::shm::Shareable;
+
+#[derive(Shareable)]
+enum Message {
+    Stop,
+    Number(u64),
+    Pair { left: u8, right: u8 },
+    Text(String),
+}
+
+fn main() {}
