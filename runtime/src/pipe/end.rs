@@ -43,9 +43,12 @@ impl End {
         // Taken, not borrowed: a user's `Serialize` may send in its turn.
         let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
         bytes.clear();
-        let result = wire::encode(value, &mut bytes).map_err(SendProblem::Encode).and_then(|fds| {
+        let encoded = wire::encode(value, &mut bytes).map_err(SendProblem::Encode);
+        let result = encoded.and_then(|(fds, moves)| {
             let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-            wire::send(self.as_fd(), VALUE, &bytes, &fds, wait).map_err(Into::into)
+            wire::send(self.as_fd(), VALUE, &bytes, &fds, wait)?;
+            moves.sent();
+            Ok(())
         });
         if bytes.capacity() <= KEPT {
             let _ = SCRATCH.try_with(|kept| kept.set(bytes));

@@ -197,7 +197,7 @@ impl Builder {
         };
         // The process is serialised once, before anything is started for it.
         let mut argument = Vec::new();
-        let fds = wire::encode(&process, &mut argument)
+        let (fds, moves) = wire::encode(&process, &mut argument)
             .map_err(|source| Error::Encode { process: name.clone(), source })?;
         // Its handles have gone with it. Were they still here, a fork would hold them as well.
         drop(process);
@@ -238,6 +238,7 @@ impl Builder {
                 |()| Ok(true),
             )
         })?;
+        moves.sent();
         let Started { pid, pidfd, channel, lifeline, .. } = started;
         let handle = table::insert(|id| Shared {
             name,

@@ -86,7 +86,10 @@ fn run<P: Process>(args: &[u8], fds: Vec<OwnedFd>) -> Outcome {
         let output = process.run();
         let mut bytes = Vec::new();
         match wire::encode(&output, &mut bytes) {
-            Ok(fds) => Outcome::Value(bytes, fds),
+            Ok((fds, moves)) => {
+                moves.sent(); // or it is gone with this process
+                Outcome::Value(bytes, fds)
+            }
             Err(error) => Outcome::Unencodable(error.to_string()),
         }
     };

@@ -10,18 +10,22 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use nix::sys::resource::{Resource, getrlimit};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::segment::{Access, Contents, Foreign, HEADER, Id, MAX_ALIGN, Segment};
-use super::shareable::Shareable;
+use super::shareable::{Shareable, Zeroable};
 use crate::error::{Error, Result};
+use crate::sys;
 use crate::wire;
 
 /// What the content of an object can be: a `T`, or a slice of them.
@@ -97,6 +101,9 @@ pub(crate) trait Kind: 'static {
     fn tail_len(&self) -> usize {
         0
     }
+
+    /// Whether processes may write to it.
+    const ACCESS: Access = Access::Writable;
 
     /// Asked before one is made or received.
     fn check() -> Result<()> {
@@ -186,11 +193,104 @@ impl<S: Kind, T: Shareable> Object<S, [T]> {
     }
 
     /// Puts `state` and `len` values whose bytes are all zero into shared memory.
-    ///
-    /// # Safety
-    /// Such a value must be one of `T`.
-    pub(crate) unsafe fn zeroed(state: S, len: usize, place: &Location<'_>) -> Result<Self> {
+    pub(crate) fn zeroed(state: S, len: usize, place: &Location<'_>) -> Result<Self>
+    where
+        T: Zeroable,
+    {
         Self::allocate(state, len, place)
+    }
+}
+
+impl<S: Kind + Default, T: Shareable + Copy> Object<S, [T]> {
+    /// Puts values into shared memory that nobody can write to. The state has no bytes.
+    pub(crate) fn read_only(
+        place: &Location<'_>,
+        write: impl FnOnce(&mut Writer<'_, T>) -> io::Result<()>,
+    ) -> Result<Self> {
+        const { assert!(size_of::<S>() == 0) };
+        let layout = Layout::of::<S, [T]>(0).expect("nothing fits");
+        let fingerprint = fingerprint::<S, [T]>();
+        let segment = Segment::create_read_only(fingerprint, layout.content, place, |file| {
+            let mut writer = Writer::new(file);
+            write(&mut writer)?;
+            writer.finish()
+        })?;
+        Ok(Self::in_segment(segment, layout))
+    }
+
+    /// Makes an object of another kind, which has the same elements and no other state, one that
+    /// nobody can write to any more. Gives it back if somebody can, as far as that is possible.
+    pub(crate) fn freeze<K: Kind>(
+        object: Object<K, [T]>,
+    ) -> Result<Self, (Option<Object<K, [T]>>, Error)> {
+        const { assert!(size_of::<S>() == 0 && size_of::<K>() == 0) };
+        let len = object.segment.len();
+        let layout = Layout::of::<S, [T]>(len).expect("it was computed before");
+        match Segment::freeze(object.segment, fingerprint::<S, [T]>()) {
+            Ok(segment) => Ok(Self::in_segment(segment, layout)),
+            Err((segment, error)) => {
+                Err((segment.map(|segment| Object::in_segment(segment, layout)), error))
+            }
+        }
+    }
+}
+
+/// Writes values to the file of a segment, a good many at a time.
+pub(crate) struct Writer<'a, T> {
+    file: &'a File,
+    buffer: Vec<T>,
+    written: usize,
+    limit: u64,
+}
+
+impl<'a, T: Copy> Writer<'a, T> {
+    const BUFFERED: usize = 64 << 10;
+
+    fn new(file: &'a File) -> Self {
+        let limit = getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft);
+        Self { file, buffer: Vec::new(), written: 0, limit }
+    }
+
+    pub(crate) fn push(&mut self, value: T) -> io::Result<()> {
+        self.buffer.push(value);
+        if self.buffer.len() * size_of::<T>() >= Self::BUFFERED { self.flush() } else { Ok(()) }
+    }
+
+    pub(crate) fn write(&mut self, values: &[T]) -> io::Result<()> {
+        self.flush()?;
+        self.write_out(values)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.write_out(&buffer)?;
+        buffer.clear();
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    fn write_out(&mut self, values: &[T]) -> io::Result<()> {
+        self.written += values.len();
+        let end =
+            self.written.checked_mul(size_of::<T>()).and_then(|end| end.checked_add(MAX_ALIGN));
+        // A write beyond the limit would end this process by a signal.
+        if end.is_none_or(|end| end as u64 > self.limit) {
+            return Err(nix::Error::EFBIG.into());
+        }
+        // By address, as a slice of bytes must not have padding in it, and values may.
+        let mut rest = (values.as_ptr().cast::<u8>(), size_of_val(values));
+        while rest.1 > 0 {
+            // SAFETY: so many bytes are there, and the kernel reads them only.
+            let done = unsafe { sys::fd::write_raw(self.file.as_fd(), rest.0, rest.1)? };
+            // SAFETY: no more than were there have been written.
+            rest = (unsafe { rest.0.add(done) }, rest.1 - done);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<usize> {
+        self.flush()?;
+        Ok(self.written)
     }
 }
 
@@ -258,9 +358,8 @@ impl<'de, S: Kind, T: ?Sized + Content> Deserialize<'de> for Object<S, T> {
         let wrong =
             |error: Foreign| D::Error::custom(format_args!("what came is no {}: {error}", S::NAME));
         let fingerprint = fingerprint::<S, T>();
-        let segment =
-            Segment::adopt(file, fingerprint, Access::Writable, sizes, Self::is_owned_here)
-                .map_err(wrong)?;
+        let segment = Segment::adopt(file, fingerprint, S::ACCESS, sizes, Self::is_owned_here)
+            .map_err(wrong)?;
         let layout = Layout::of::<S, T>(segment.len()).expect("it was computed before");
         let object = Self::in_segment(segment, layout);
         let len = layout.tail + object.state().tail_len() * size_of::<S::Tail>();

@@ -7,12 +7,9 @@
 //! again. It says what is in it, so that what is received can be checked before it is touched, and
 //! which segment it is, so that a process that receives it twice maps it once.
 
-#![allow(unsafe_code)]
-
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::panic::Location;
@@ -147,7 +144,8 @@ impl Access {
 #[derive(Debug)]
 pub(crate) struct Segment {
     file: File,
-    mapping: ManuallyDrop<Mapping>,
+    /// Always there, but while it is exchanged.
+    mapping: Option<Mapping>,
     header: Header,
     key: Key,
     in_use: InUse,
@@ -200,12 +198,12 @@ impl Segment {
         fingerprint: u64,
         offset: usize,
         place: &Location<'_>,
-        write: impl FnOnce(&mut dyn io::Write) -> io::Result<usize>,
+        write: impl FnOnce(&File) -> io::Result<usize>,
     ) -> Result<Arc<Self>> {
         let failed = |error: io::Error| Error::os(MAKING, error);
         let mut file = File::from(memfd::create("offspring-shared").map_err(|e| failed(e.into()))?);
         io::Write::write_all(&mut file, &vec![0; offset]).map_err(failed)?;
-        let len = write(&mut file).map_err(failed)?;
+        let len = write(&file).map_err(failed)?;
         let contents = Contents { fingerprint, len };
         let header = Header { contents, id: Id::new(), place: place.to_string() };
         file.write_all_at(&header.encode(), 0).map_err(failed)?;
@@ -260,13 +258,54 @@ impl Segment {
     ) -> nix::Result<Arc<Self>> {
         let key = key(&file).map_err(|_| nix::Error::last())?;
         let id = header.id;
-        let segment =
-            Arc::new(Self { file, mapping: ManuallyDrop::new(mapping), header, key, in_use });
+        let segment = Arc::new(Self { file, mapping: Some(mapping), header, key, in_use });
         if let Some(known) = Self::known(&key, id) {
             return Ok(known); // another thread was quicker
         }
         mapped().insert(key, Arc::downgrade(&segment));
         Ok(segment)
+    }
+
+    /// Makes a segment one that nobody can write to, with other contents by its header. Gives it
+    /// back if somebody has it mapped for writing, or a handle is left here; unless it then cannot
+    /// be mapped any more.
+    pub(crate) fn freeze(
+        segment: Arc<Self>,
+        fingerprint: u64,
+    ) -> Result<Arc<Self>, (Option<Arc<Self>>, Error)> {
+        let failed = |error: io::Error| Error::os("make shared memory read-only", error);
+        let mut segment = Arc::try_unwrap(segment)
+            .map_err(|held| (Some(held), failed(nix::Error::EBUSY.into())))?;
+        let len = segment.mapping().len();
+        let before = segment.header.contents.fingerprint;
+        segment.mapping = None;
+        let sealed = segment.write_fingerprint(fingerprint).and_then(|()| {
+            memfd::seal(segment.as_fd(), Access::ReadOnly.seals()).map_err(io::Error::from)
+        });
+        match sealed {
+            Ok(()) => match Mapping::read_only(segment.as_fd(), len) {
+                Ok(mapping) => Ok(segment.enlisted_again(mapping)),
+                Err(error) => Err((None, failed(error.into()))),
+            },
+            Err(error) => {
+                let back = segment.write_fingerprint(before);
+                let mapping = back.and_then(|()| Ok(Mapping::writable(segment.as_fd(), len)?));
+                Err((mapping.ok().map(|mapping| segment.enlisted_again(mapping)), failed(error)))
+            }
+        }
+    }
+
+    fn write_fingerprint(&mut self, fingerprint: u64) -> io::Result<()> {
+        self.header.contents.fingerprint = fingerprint;
+        self.file.write_all_at(&self.header.encode(), 0)
+    }
+
+    fn enlisted_again(mut self, mapping: Mapping) -> Arc<Self> {
+        self.mapping = Some(mapping);
+        let key = self.key;
+        let segment = Arc::new(self);
+        mapped().insert(key, Arc::downgrade(&segment));
+        segment
     }
 
     /// What this process has mapped already of this file.
@@ -279,11 +318,11 @@ impl Segment {
     /// Where it begins. What lies beyond what it was made or checked for must not be touched
     /// before [`grow`](Self::grow) has said that it is there.
     pub(crate) fn start(&self) -> NonNull<u8> {
-        self.mapping.start()
+        self.mapping().start()
     }
 
     pub(crate) fn mapping(&self) -> &Mapping {
-        &self.mapping
+        self.mapping.as_ref().expect("a segment is mapped")
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -306,7 +345,7 @@ impl Segment {
 
     /// Has the first `len` bytes be there. Any number of processes may do so at once.
     pub(crate) fn grow(&self, len: usize) -> Result<()> {
-        if len > self.mapping.len() {
+        if len > self.mapping().len() {
             return Err(Error::shared_memory(len, nix::Error::ENOMEM));
         }
         memfd::allocate(self.file.as_fd(), len).map_err(|error| Error::shared_memory(len, error))
@@ -334,9 +373,8 @@ impl Drop for Segment {
             mapped.remove(&self.key);
         }
         drop(mapped);
-        if !(self.in_use)(self) {
-            // SAFETY: it is not used again.
-            unsafe { ManuallyDrop::drop(&mut self.mapping) };
+        if self.mapping.is_some() && (self.in_use)(self) {
+            std::mem::forget(self.mapping.take());
         }
     }
 }

@@ -104,3 +104,29 @@ tuples!(A B C D E);
 tuples!(A B C D E F);
 tuples!(A B C D E F G);
 tuples!(A B C D E F G H);
+
+/// A type of which all-zero bytes are a value: numbers, `bool`, atomics, and arrays of them.
+///
+/// Shared memory is made of zeros, so these need not be written to be there.
+///
+/// # Safety
+/// An implementor vouches for just that.
+pub unsafe trait Zeroable: Shareable {}
+
+macro_rules! zeroable {
+    ($($type:ty),* $(,)?) => {$(
+        // SAFETY: 0, 0.0, false.
+        unsafe impl Zeroable for $type {}
+    )*};
+}
+
+zeroable!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64, bool);
+zeroable!(AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize);
+zeroable!(AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicBool);
+
+// SAFETY: each element is.
+unsafe impl<T: Zeroable, const N: usize> Zeroable for [T; N] {}
+// SAFETY: as above.
+unsafe impl<A: Zeroable, B: Zeroable> Zeroable for (A, B) {}
+// SAFETY: as above.
+unsafe impl<A: Zeroable, B: Zeroable, C: Zeroable> Zeroable for (A, B, C) {}

@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::errors::{LockError, NotLocked, PoisonError};
+use super::errors::{LockError, NotLocked};
 use super::kernel::{AtomicU32, Thread, Wait};
 use super::mutex::{Mutex, MutexGuard};
 use super::raw::{Guard, RawMutex};

@@ -17,7 +17,7 @@ use super::lock::{Lock, Subject};
 use super::order;
 use crate::error::Result;
 use crate::shm::Shareable;
-use crate::shm::object::{Content, Kind, Object};
+use crate::shm::object::{Kind, Object};
 use crate::shm::segment::{Id, Segment};
 
 impl Kind for Lock {

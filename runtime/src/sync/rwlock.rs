@@ -24,7 +24,7 @@ use super::lock::{Lock, Subject};
 use super::slots::{self, Occupancy, Slot};
 use crate::error::Result;
 use crate::shm::Shareable;
-use crate::shm::object::{Content, Kind, Object};
+use crate::shm::object::{Kind, Object};
 
 /// How often a thread looks again before it sleeps.
 const SPINS: usize = 100;

@@ -48,7 +48,7 @@ fn occupancy(word: u32) -> Occupancy {
 }
 
 impl Slot {
-    #[cfg(any(test, offspring_model))]
+    #[cfg(test)]
     pub(crate) const fn new() -> Self {
         Self { word: Word::new(), note: [const { AtomicU32::new(0) }; 4] }
     }

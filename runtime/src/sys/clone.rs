@@ -82,7 +82,7 @@ impl Cloner {
             unsafe {
                 libc::syscall(libc::SYS_set_robust_list, self.robust_list, self.robust_list_len);
             }
-            super::robust::forget_thread();
+            super::copies::copied();
             return Ok(Cloned::Child);
         }
         // SAFETY: CLONE_PIDFD has just opened it for us.

@@ -99,3 +99,17 @@ pub(crate) unsafe fn inherit(number: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: as above, and it is open.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// Writes up to `len` bytes from `start`; says how many.
+///
+/// # Safety
+/// So many bytes must be there. They need not be initialised.
+pub(crate) unsafe fn write_raw(
+    fd: BorrowedFd<'_>,
+    start: *const u8,
+    len: usize,
+) -> nix::Result<usize> {
+    // SAFETY: the caller's promise; the kernel only reads.
+    retry(|| Errno::result(unsafe { libc::write(fd.as_raw_fd(), start.cast(), len) }))
+        .map(|written| written.cast_unsigned())
+}

@@ -32,6 +32,7 @@ pub(crate) fn create(name: &str) -> nix::Result<OwnedFd> {
 /// A copy of `bytes` in a file that nobody can change any more.
 pub(crate) fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     // Written, not mapped and copied: filling fresh pages by write(2) costs a third less.
+    fits(bytes.len())?;
     let mut file = File::from(create("offspring-message")?);
     file.write_all(bytes)?;
     seal(file.as_fd(), SEALED)?;
@@ -47,16 +48,22 @@ pub(crate) fn seal(fd: BorrowedFd<'_>, seals: SealFlag) -> nix::Result<()> {
 ///
 /// Fails where they do not fit, so that touching them later never does.
 pub(crate) fn allocate(fd: BorrowedFd<'_>, len: usize) -> nix::Result<()> {
+    fits(len)?;
+    let size = libc::off_t::try_from(len).map_err(|_| Errno::EFBIG)?;
+    retry(|| fallocate(fd, FallocateFlags::empty(), 0, size))
+}
+
+/// An error if a file of this length is more than there is memory for, or than the process may make.
+pub(crate) fn fits(len: usize) -> nix::Result<()> {
     // Without this look the kernel would take what it can, and then start to kill processes.
     if len > memory::CHECKED_FROM && len as u64 > memory::available() {
         return Err(Errno::ENOMEM);
     }
-    let size = libc::off_t::try_from(len).map_err(|_| Errno::EFBIG)?;
     // Beyond this limit the kernel not only refuses, it sends a signal that ends the process.
-    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(soft, _)| size as u64 > soft) {
+    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(soft, _)| len as u64 > soft) {
         return Err(Errno::EFBIG);
     }
-    retry(|| fallocate(fd, FallocateFlags::empty(), 0, size))
+    Ok(())
 }
 
 /// The length of a file that has these seals, or `None` if it has not: it could shrink under a

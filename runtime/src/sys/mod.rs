@@ -10,6 +10,7 @@
 
 pub(crate) mod auxv;
 pub(crate) mod clone;
+pub(crate) mod copies;
 pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod fd;

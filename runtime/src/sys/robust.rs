@@ -17,12 +17,11 @@
 use std::cell::Cell;
 use std::mem::offset_of;
 use std::ptr;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
 
 use nix::libc;
 
-use super::futex;
+use super::{copies, futex};
 
 /// Somebody sleeps on the word: who gives it back wakes one of them.
 pub(crate) const WAITERS: u32 = 0x8000_0000;
@@ -126,16 +125,7 @@ impl Thread {
 
     #[cold]
     fn register() -> Result<Self, Unsupported> {
-        static AT_FORK: Once = Once::new();
-
-        extern "C" fn in_child() {
-            forget_thread();
-        }
-        AT_FORK.call_once(|| {
-            // SAFETY: the handler sets a thread-local value without a destructor, which may be
-            // done at any time.
-            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-        });
+        copies::watch();
         let mut head = head();
         if head.is_null() {
             // musl registers a thread's list only when it is first used.

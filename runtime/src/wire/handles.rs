@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -15,8 +17,52 @@ use crate::sys;
 
 /// What the value that is crossing on this thread has, or brings, in descriptors.
 enum Crossing {
-    Outward(Vec<OwnedFd>),
+    Outward(Vec<OwnedFd>, Moves),
     Inward(Vec<Option<OwnedFd>>),
+}
+
+/// The handles that can be in one process only and are in a message, until it has been sent.
+///
+/// Dropped before [`sent`](Self::sent) was called, it lets the sender have them back.
+#[derive(Debug, Default)]
+pub(crate) struct Moves(Vec<Arc<AtomicBool>>);
+
+impl Moves {
+    /// The message is on its way: they are somebody else's from now on.
+    pub(crate) fn sent(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Moves {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|gone| gone.store(false, Ordering::SeqCst));
+    }
+}
+
+/// Puts a handle that can be in one process only into the message; `gone` then says that it is not
+/// here any more. An error if it says so already, or nothing is being sent.
+pub(crate) fn serialize_move<S: Serializer>(
+    gone: &Arc<AtomicBool>,
+    what: &str,
+) -> Result<(), S::Error> {
+    CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
+        Some(Crossing::Outward(_, moves)) => {
+            if gone.swap(true, Ordering::SeqCst) {
+                return Err(S::Error::custom(format!("this {what} was sent already")));
+            }
+            moves.0.push(Arc::clone(gone));
+            Ok(())
+        }
+        _ => Err(only_while_sent(what)),
+    })
+}
+
+fn only_while_sent<E: serde::ser::Error>(what: &str) -> E {
+    E::custom(format!(
+        "a {what} can be serialised only while it is sent to another process: as an argument, a \
+         result, or through a pipe"
+    ))
 }
 
 thread_local! {
@@ -43,10 +89,10 @@ fn during<R>(crossing: Crossing, body: impl FnOnce() -> R) -> (R, Option<Crossin
 }
 
 /// Runs an encoder, and collects the descriptors of the handles that it comes across.
-pub(super) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
-    match during(Crossing::Outward(Vec::new()), encode) {
-        (result, Some(Crossing::Outward(fds))) => (result, fds),
-        (result, _) => (result, Vec::new()),
+pub(super) fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<OwnedFd>, Moves) {
+    match during(Crossing::Outward(Vec::new(), Moves::default()), encode) {
+        (result, Some(Crossing::Outward(fds, moves))) => (result, fds, moves),
+        (result, _) => (result, Vec::new(), Moves::default()),
     }
 }
 
@@ -67,17 +113,14 @@ pub(crate) fn serialize_fd<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let index = CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
-        Some(Crossing::Outward(fds)) => {
+        Some(Crossing::Outward(fds, _)) => {
             let copy = sys::fd::duplicate(fd).map_err(|error| {
                 S::Error::custom(format!("no descriptor for a copy of a {what}: {error}"))
             })?;
             fds.push(copy);
             Ok((fds.len() - 1) as u32)
         }
-        _ => Err(S::Error::custom(format!(
-            "a {what} can be serialised only while it is sent to another process: as an argument, \
-             a result, or through a pipe"
-        ))),
+        _ => Err(only_while_sent(what)),
     })?;
     index.serialize(serializer)
 }
