@@ -371,6 +371,7 @@ impl<'de, S: Kind, T: ?Sized + Content> Deserialize<'de> for Object<S, T> {
 }
 
 impl<S, T: ?Sized> Object<S, T> {
+    #[inline]
     pub(crate) fn state(&self) -> &S {
         // SAFETY: it was written when the object was made, and the segment is mapped for as long as
         // this value lives. Others change it only through shared references, as S allows.
@@ -379,10 +380,12 @@ impl<S, T: ?Sized> Object<S, T> {
 
     /// The content, which lives as long as this value. Who may touch it, and when, is the business
     /// of what the object is.
+    #[inline]
     pub(crate) fn content(&self) -> NonNull<T> {
         self.content
     }
 
+    #[inline]
     pub(crate) fn segment(&self) -> &Arc<Segment> {
         &self.segment
     }
@@ -399,6 +402,7 @@ impl<S, T: ?Sized> Object<S, T> {
 
 impl<S: Kind, T: ?Sized> Object<S, T> {
     /// The elements at the end, as many as there are now.
+    #[inline]
     pub(crate) fn tail(&self) -> &[S::Tail] {
         const { assert!(align_of::<S::Tail>() <= 64) };
         // SAFETY: so much is there, as the state says, zeroed at first and aligned, for as long as

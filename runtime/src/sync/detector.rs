@@ -17,7 +17,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 
 use super::errors::{Deadlock, Waiting};
-use super::holder::Record;
+use super::holder::{self, Signature};
 use super::kernel::{AtomicU32, AtomicU64, Thread};
 use super::lock::Subject;
 use super::raw::{Guard, RawMutex};
@@ -81,7 +81,7 @@ impl<const WORDS: usize> Text<WORDS> {
 #[repr(C)]
 pub(super) struct Row {
     owner: Slot,
-    who: Record,
+    who: Signature,
     held: [LockId; HELD],
     /// Which lock it waits for, in words, and where.
     waits_for: LockId,
@@ -223,7 +223,7 @@ impl DeadlockDetector {
             self.object.state().rows.store(rows as u32 * 2, Ordering::SeqCst);
         };
         let row = &self.object.tail()[index];
-        row.who.sign();
+        row.who.set(holder::own());
         row.waits_for.set(NONE);
         row.held.iter().for_each(|held| held.set(NONE));
         let _ = ROWS.try_with(|known| {
@@ -250,7 +250,7 @@ impl DeadlockDetector {
         let mut path = vec![row];
         if self.leads_back(wanted, &mut path) {
             let circle = path.iter().map(|row| Waiting {
-                who: row.who.read(),
+                who: row.who.get().to_holder(),
                 lock: row.lock.get(),
                 at: row.at.get(),
             });

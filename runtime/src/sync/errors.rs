@@ -21,13 +21,14 @@ pub enum Cause {
 /// `clear_poison` is called.
 pub struct PoisonError<G> {
     guard: G,
-    holder: Holder,
+    // Boxed, as a result that is nearly always good should not be large.
+    holder: Box<Holder>,
     cause: Cause,
 }
 
 impl<G> PoisonError<G> {
     pub(super) fn new(guard: G, (holder, cause): (Holder, Cause)) -> Self {
-        Self { guard, holder, cause }
+        Self { guard, holder: Box::new(holder), cause }
     }
 
     pub(super) fn map<H>(self, map: impl FnOnce(G) -> H) -> PoisonError<H> {

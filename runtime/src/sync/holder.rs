@@ -23,7 +23,8 @@ impl Holder {
         &self.process
     }
 
-    /// The number of its process.
+    /// The number of its process; 0 if it was killed in the moment in which it took the lock, before
+    /// it could write down who it was.
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -42,6 +43,10 @@ impl Holder {
 /// `process 'square-1' (pid 123)`, and the thread, if it is not the main one.
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pid == 0 {
+            // Killed in the very moment in which it took the lock, before it could say who it is.
+            return f.write_str("a process that had just taken it");
+        }
         write!(f, "process '{}' (pid {})", self.process, self.pid)?;
         if self.tid != self.pid {
             write!(f, ", thread '{}' ({})", self.thread, self.tid)?;
@@ -54,19 +59,20 @@ const PROCESS: std::ops::Range<usize> = 2..6;
 const THREAD: std::ops::Range<usize> = 6..8;
 const WORDS: usize = 8;
 
-/// A holder's name in shared memory.
+/// A thread's name in shared memory, behind its *token*, which no other thread has.
 ///
-/// Only the owner of the lock writes it; others read it meanwhile, and may then find two names
-/// mixed: it is for people to read.
+/// Any thread may write it while another reads it, which may then find two names mixed: it is for
+/// people to read.
 #[derive(Debug)]
-#[repr(C)]
-pub(crate) struct Record([AtomicU64; WORDS]);
+#[repr(C, align(64))]
+struct Record([AtomicU64; WORDS]);
 
-/// What the calling thread writes: its *token*, which no other thread has, its numbers, its names.
+/// What the calling thread writes: its token, its numbers, its names.
 #[derive(Clone, Copy)]
 struct Own([u64; WORDS]);
 
 thread_local! {
+    static TOKEN: Cell<u64> = const { Cell::new(0) };
     static OWN: Cell<Own> = const { Cell::new(Own([0; WORDS])) };
 }
 
@@ -76,7 +82,7 @@ static PROCESS_NAME: RwLock<Option<&'static str>> = RwLock::new(None);
 /// Tells the locks what this process is called.
 pub(crate) fn name_process(name: &'static str) {
     *PROCESS_NAME.write().unwrap_or_else(PoisonError::into_inner) = Some(name);
-    OWN.set(Own([0; WORDS]));
+    TOKEN.set(0);
 }
 
 fn pack(text: &[u8], words: &mut [u64]) {
@@ -87,62 +93,52 @@ fn pack(text: &[u8], words: &mut [u64]) {
     }
 }
 
-fn unpack(words: &[AtomicU64]) -> String {
-    let bytes: Vec<u8> =
-        words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+fn unpack(words: &[u64]) -> String {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     // A name that was cut off in the middle of a character ends before it.
     String::from_utf8_lossy(&bytes[..len]).trim_end_matches('\u{fffd}').to_owned()
 }
 
-impl Own {
-    #[inline]
-    fn current() -> Self {
-        let own = OWN.get();
-        // In a copy of its process, the thread has another number.
-        if own.0[0] as u32 == Thread::current().tid() { own } else { Self::new() }
-    }
+/// The calling thread's token: its number, and something that no other thread of this number has.
+#[inline]
+fn token() -> u64 {
+    let token = TOKEN.get();
+    // In a copy of its process, the thread has another number.
+    if token as u32 == Thread::current().tid() { token } else { new_token() }
+}
 
-    #[cold]
-    fn new() -> Self {
-        let tid = Thread::current().tid();
-        let pid = std::process::id();
-        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-            .expect("the monotonic clock");
-        let mut own = Self([0; WORDS]);
-        own.0[0] = (now.tv_nsec() as u64) << 32 | u64::from(tid);
-        own.0[1] = u64::from(pid) << 32 | u64::from(tid);
-        let process = *PROCESS_NAME.read().unwrap_or_else(PoisonError::into_inner);
-        pack(process.unwrap_or("main").as_bytes(), &mut own.0[PROCESS]);
-        if tid == pid {
-            pack(b"main", &mut own.0[THREAD]);
-        } else {
-            pack(startup::thread_name().as_bytes(), &mut own.0[THREAD]);
-        }
-        OWN.set(own);
-        own
+#[cold]
+fn new_token() -> u64 {
+    let tid = Thread::current().tid();
+    let pid = std::process::id();
+    let now =
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("the monotonic clock");
+    let token = (now.tv_nsec() as u64) << 32 | u64::from(tid);
+    let mut own = [token, u64::from(pid) << 32 | u64::from(tid), 0, 0, 0, 0, 0, 0];
+    let process = *PROCESS_NAME.read().unwrap_or_else(PoisonError::into_inner);
+    pack(process.unwrap_or("main").as_bytes(), &mut own[PROCESS]);
+    if tid == pid {
+        pack(b"main", &mut own[THREAD]);
+    } else {
+        pack(startup::thread_name().as_bytes(), &mut own[THREAD]);
     }
+    OWN.set(Own(own));
+    TOKEN.set(token);
+    token
 }
 
 impl Record {
-    pub(crate) const fn new() -> Self {
+    const fn new() -> Self {
         Self([const { AtomicU64::new(0) }; WORDS])
     }
 
-    /// Writes the calling thread into the record, unless it is what it holds.
     #[inline]
-    pub(crate) fn sign(&self) {
-        let own = Own::current();
-        if self.0[0].load(Ordering::Relaxed) != own.0[0] {
-            self.write(own.0);
-        }
+    fn token(&self) -> u64 {
+        self.0[0].load(Ordering::Relaxed)
     }
 
-    /// Makes this a copy of `other`.
-    pub(crate) fn copy(&self, other: &Self) {
-        self.write(std::array::from_fn(|index| other.0[index].load(Ordering::Relaxed)));
-    }
-
+    #[cold]
     fn write(&self, words: [u64; WORDS]) {
         // The token last: whoever is killed before that leaves a record that is nobody's.
         self.0[0].store(0, Ordering::Relaxed);
@@ -152,8 +148,61 @@ impl Record {
         self.0[0].store(words[0], Ordering::Relaxed);
     }
 
-    pub(crate) fn read(&self) -> Holder {
-        let numbers = self.0[1].load(Ordering::Relaxed);
+    fn words(&self) -> [u64; WORDS] {
+        std::array::from_fn(|index| self.0[index].load(Ordering::Relaxed))
+    }
+}
+
+/// Who someone is whose name nobody has written down: one that was killed before it could.
+fn unknown(token: u64) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    words[1] = u64::from(token as u32);
+    words
+}
+
+/// The threads that have had a lock of late, by name, so that the holder need only say its token.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Names([Record; NAMES]);
+
+const NAMES: usize = 16;
+
+impl Names {
+    pub(crate) const fn new() -> Self {
+        Self([const { Record::new() }; NAMES])
+    }
+
+    #[inline]
+    fn place(&self, token: u64) -> &Record {
+        &self.0[token as usize % NAMES]
+    }
+
+    /// Sees to it that the calling thread is among them; gives its token, which is to be written
+    /// where it says who holds the lock *before* this is called.
+    #[inline]
+    pub(crate) fn sign(&self, holder: &AtomicU64) {
+        let token = token();
+        holder.store(token, Ordering::Relaxed);
+        let place = self.place(token);
+        if place.token() != token {
+            place.write(OWN.get().0);
+        }
+    }
+
+    /// Who has this token.
+    pub(crate) fn find(&self, token: u64) -> Name {
+        let words = self.place(token).words();
+        Name(if words[0] == token { words } else { unknown(token) })
+    }
+}
+
+/// A thread's name, taken out of the memory that others write to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Name([u64; WORDS]);
+
+impl Name {
+    pub(crate) fn to_holder(self) -> Holder {
+        let numbers = self.0[1];
         Holder {
             process: unpack(&self.0[PROCESS]),
             pid: (numbers >> 32) as u32,
@@ -163,9 +212,28 @@ impl Record {
     }
 }
 
+/// One name in shared memory, on its own.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Signature(Record);
+
+impl Signature {
+    pub(crate) const fn new() -> Self {
+        Self(Record::new())
+    }
+
+    /// Writes this name.
+    pub(crate) fn set(&self, name: Name) {
+        self.0.write(name.0);
+    }
+
+    pub(crate) fn get(&self) -> Name {
+        Name(self.0.words())
+    }
+}
+
 /// The calling thread.
-pub(crate) fn own() -> Holder {
-    let record = Record::new();
-    record.sign();
-    record.read()
+pub(crate) fn own() -> Name {
+    token();
+    Name(OWN.get().0)
 }

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::detector::DeadlockDetector;
 use super::errors::{Cause, Deadlock, NotLocked, Waiting};
-use super::holder::{self, Holder, Record};
+use super::holder::{self, Holder, Names, Signature};
 use super::kernel::{AtomicU32, AtomicU64, Thread, Wait};
 use super::raw::{NotTaken, RawMutex, Taken};
 use crate::shm::segment::Segment;
@@ -18,18 +18,19 @@ const SOUND: u32 = 0;
 const PANICKED: u32 = 1;
 const DIED: u32 = 2;
 
-/// What a lock consists of in shared memory.
+/// What a lock consists of in shared memory. All that changes with each holder is in one cache line.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Lock {
     raw: RawMutex,
     poison: AtomicU32,
+    /// The token of who holds it, or 0.
+    holder: AtomicU64,
     /// Where the holder has taken it: an address that means something to the holder only.
     place: AtomicU64,
-    /// Who holds it, or held it last.
-    holder: Record,
+    names: Names,
     /// Who poisoned it.
-    culprit: Record,
+    culprit: Signature,
 }
 
 /// What the words of an error say about a lock.
@@ -53,12 +54,14 @@ impl Lock {
         Self {
             raw: RawMutex::new(),
             poison: AtomicU32::new(SOUND),
+            holder: AtomicU64::new(0),
             place: AtomicU64::new(0),
-            holder: Record::new(),
-            culprit: Record::new(),
+            names: Names::new(),
+            culprit: Signature::new(),
         }
     }
 
+    #[inline]
     pub(crate) fn raw(&self) -> &RawMutex {
         &self.raw
     }
@@ -96,15 +99,14 @@ impl Lock {
             Ok(Taken::FromTheDead) => {
                 // Killed within this, it leaves the lock to the next as one that has died with it.
                 if orphaned() {
-                    self.culprit.copy(&self.holder);
-                    self.poison.store(DIED, Ordering::SeqCst);
+                    self.poison(DIED);
                 }
             }
             Err(NotTaken::TimedOut) => return Err(NotLocked::TimedOut),
             Err(NotTaken::Refused(deadlock)) => return Err(NotLocked::Deadlock(deadlock)),
             Err(NotTaken::Own) => return Err(NotLocked::Deadlock(self.own(subject, at))),
         }
-        self.holder.sign();
+        self.names.sign(&self.holder);
         self.place.store(std::ptr::from_ref(at) as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -137,12 +139,13 @@ impl Lock {
             detector.released(segment);
         }
         last();
+        self.holder.store(0, Ordering::Relaxed);
         self.raw.unlock();
     }
 
     #[cold]
     fn poison(&self, how: u32) {
-        self.culprit.copy(&self.holder);
+        self.culprit.set(self.names.find(self.holder.load(Ordering::Relaxed)));
         self.poison.store(how, Ordering::SeqCst);
     }
 
@@ -157,7 +160,10 @@ impl Lock {
 
     #[cold]
     fn culprit(&self, how: u32) -> (Holder, Cause) {
-        (self.culprit.read(), if how == PANICKED { Cause::Panicked } else { Cause::Died })
+        (
+            self.culprit.get().to_holder(),
+            if how == PANICKED { Cause::Panicked } else { Cause::Died },
+        )
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
@@ -175,7 +181,7 @@ impl Lock {
     /// Who holds it now, as far as can be told.
     pub(crate) fn holder(&self) -> Option<Holder> {
         let tid = self.raw.owner()?;
-        let holder = self.holder.read();
+        let holder = self.names.find(self.holder.load(Ordering::Relaxed)).to_holder();
         // It may just be writing its name.
         (holder.tid() == tid).then_some(holder)
     }
@@ -189,7 +195,7 @@ impl Lock {
         let taken = unsafe { place.as_ref() };
         let taken = taken.map_or_else(String::new, |taken| format!(", taken at {taken}"));
         Deadlock::new(vec![Waiting {
-            who: holder::own(),
+            who: holder::own().to_holder(),
             lock: format!("{}{taken}", subject.describe()),
             at: at.to_string(),
         }])

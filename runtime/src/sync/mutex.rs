@@ -145,7 +145,9 @@ impl<T: ?Sized> Mutex<T> {
     /// [`Deadlock`](LockError::Deadlock), at once, if this thread holds it already, or if waiting
     /// for it would close a circle that a [`DeadlockDetector`] sees.
     /// [`TooMany`](LockError::TooMany) if this thread holds 2,000 locks.
-    #[inline]
+    // Always (as with the other locks), so that the guard is made where it is used: to pass it
+    // through memory costs more than the compare-and-swap.
+    #[inline(always)]
     #[track_caller]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, LockError<MutexGuard<'_, T>>> {
         self.acquire(Wait::Forever, Location::caller())?;
@@ -157,7 +159,7 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     /// [`WouldBlock`](TryLockError::WouldBlock) if somebody does, be it this thread; otherwise as
     /// [`lock`](Self::lock).
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, TryLockError<MutexGuard<'_, T>>> {
         self.acquire(Wait::Never, Location::caller())?;
@@ -210,6 +212,7 @@ impl<T: ?Sized> Mutex<T> {
         self.lock_state().heal();
     }
 
+    #[inline]
     pub(super) fn lock_state(&self) -> &Lock {
         self.object.state()
     }
@@ -222,6 +225,7 @@ impl<T: ?Sized> Mutex<T> {
         self.object.segment()
     }
 
+    #[inline]
     fn subject(&self) -> Subject<'_> {
         Subject {
             what: Lock::NAME,
@@ -247,7 +251,7 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// The guard of the lock that was just taken.
-    #[inline]
+    #[inline(always)]
     pub(super) fn guard(&self) -> Result<MutexGuard<'_, T>, PoisonError<MutexGuard<'_, T>>> {
         let guard = self.guard_anyway(false);
         match self.lock_state().poisoned() {
@@ -257,14 +261,14 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// The guard of the lock that was just taken, poisoned or not.
-    #[inline]
+    #[inline(always)]
     pub(super) fn guard_anyway(&self, ordered: bool) -> MutexGuard<'_, T> {
         let panicking = thread::panicking();
         MutexGuard { mutex: self, panicking, ordered, of_thread: PhantomData }
     }
 
     /// Gives the lock back, poisoned if the thread panics now and did not `panicking` then.
-    #[inline]
+    #[inline(always)]
     pub(super) fn release(&self, panicking: bool) {
         let detector = self.detector.as_ref().map(|detector| (detector, &**self.object.segment()));
         self.lock_state().release(panicking, detector);

@@ -249,7 +249,7 @@ fn take<G>(
     in_order.sort_by_key(|mutex| mutex.id());
     if let Some(twice) = in_order.windows(2).find(|pair| pair[0].id() == pair[1].id()) {
         return Err(LockAllError::Deadlock(Deadlock::new(vec![Waiting {
-            who: holder::own(),
+            who: holder::own().to_holder(),
             lock: format!("Mutex made at {}", twice[0].segment().place()),
             at: at.to_string(),
         }])));

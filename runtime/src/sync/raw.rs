@@ -124,6 +124,7 @@ impl RawMutex {
     }
 
     /// Whether somebody has it: the thread number, which is of use for nothing but telling.
+    #[inline]
     pub(crate) fn owner(&self) -> Option<u32> {
         match self.word.value().load(Ordering::Relaxed) & OWNER {
             0 => None,
@@ -138,10 +139,12 @@ impl RawMutex {
     }
 
     /// Whether its owner has died, and nobody has taken it since.
+    #[inline]
     pub(crate) fn is_orphaned(&self) -> bool {
         self.word.value().load(Ordering::Relaxed) & (DIED | OWNER) == DIED
     }
 
+    #[inline]
     pub(crate) fn word(&self) -> &Word {
         &self.word
     }

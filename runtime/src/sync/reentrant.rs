@@ -112,7 +112,7 @@ impl<T: ?Sized> ReentrantLock<T> {
     ///
     /// # Panics
     /// If this thread has more than four billion guards of it.
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub fn lock(&self) -> Result<ReentrantLockGuard<'_, T>, LockError<ReentrantLockGuard<'_, T>>> {
         self.acquire(Wait::Forever, Location::caller())?;
@@ -187,7 +187,7 @@ impl<T: ?Sized> ReentrantLock<T> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn guard(&self) -> Result<ReentrantLockGuard<'_, T>, PoisonError<ReentrantLockGuard<'_, T>>> {
         let guard = ReentrantLockGuard {
             lock: self,

@@ -46,6 +46,7 @@ impl Kind for State {
     type Tail = Slot;
     const TAIL_MAX: usize = 16_384;
 
+    #[inline]
     fn tail_len(&self) -> usize {
         self.slots.load(Ordering::SeqCst) as usize
     }
@@ -160,7 +161,7 @@ impl<T: ?Sized> RwLock<T> {
     /// [`Deadlock`](LockError::Deadlock), at once, if this thread writes, or if waiting would close
     /// a circle that a [`DeadlockDetector`] sees. [`TooMany`](LockError::TooMany) if this thread
     /// holds 2,000 locks, or the lock has 16,384 readers.
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub fn read(&self) -> Result<RwLockReadGuard<'_, T>, LockError<RwLockReadGuard<'_, T>>> {
         let slot = self.begin_to_read(Wait::Forever, Location::caller())?;
@@ -198,7 +199,7 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     /// As [`read`](Self::read); it is a [`Deadlock`](LockError::Deadlock) as well if this thread
     /// reads.
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub fn write(&self) -> Result<RwLockWriteGuard<'_, T>, LockError<RwLockWriteGuard<'_, T>>> {
         self.begin_to_write(Wait::Forever, Location::caller())?;
@@ -441,13 +442,13 @@ impl<T: ?Sized> RwLock<T> {
     #[cold]
     fn own_deadlock(&self, at: &Location<'_>) -> Deadlock {
         Deadlock::new(vec![Waiting {
-            who: holder::own(),
+            who: holder::own().to_holder(),
             lock: self.subject().describe(),
             at: at.to_string(),
         }])
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_guard<'a>(
         &'a self,
         slot: &'a Slot,
@@ -459,7 +460,7 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_guard(&self) -> Result<RwLockWriteGuard<'_, T>, PoisonError<RwLockWriteGuard<'_, T>>> {
         let guard =
             RwLockWriteGuard { lock: self, panicking: thread::panicking(), of_thread: PhantomData };

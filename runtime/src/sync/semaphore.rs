@@ -35,6 +35,7 @@ impl Kind for State {
     type Tail = Slot;
     const TAIL_MAX: usize = Semaphore::MAX_PERMITS as usize;
 
+    #[inline]
     fn tail_len(&self) -> usize {
         self.slots.load(Ordering::SeqCst) as usize
     }
@@ -192,7 +193,7 @@ impl Semaphore {
     ///
     /// # Errors
     /// [`AcquireError::TooMany`] if this thread holds 2,000 permits and locks.
-    #[inline]
+    #[inline(always)]
     pub fn acquire(&self) -> Result<Permit<'_>, AcquireError> {
         match self.take(Wait::Forever) {
             Ok(permit) => Ok(permit),
@@ -296,7 +297,7 @@ impl Semaphore {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&self, wait: Wait) -> Result<Permit<'_>, NotTaken> {
         if Thread::current().owns_too_many() {
             return Err(NotTaken::TooMany);
@@ -308,17 +309,24 @@ impl Semaphore {
     }
 
     /// Takes a free slot. `watched` says that others may sleep.
-    #[inline]
+    #[inline(always)]
     fn take_free(&self, watched: bool) -> Option<Permit<'_>> {
         let (state, slots) = (self.object.state(), self.object.tail());
         let first = state.hint.load(Ordering::Relaxed) as usize;
         let first = if first < slots.len() { first } else { 0 };
-        let (before, from) = slots.split_at(first);
-        let mut in_turn = from.iter().chain(before).enumerate();
+        // Nearly always, the first is free.
         // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows, and
         // beyond that if a thread of this process owns a slot then.
+        if let [slot] = slots
+            && unsafe { slot.take(watched) }
+        {
+            return Some(Permit { semaphore: self, slot, of_thread: PhantomData });
+        }
+        let (before, from) = slots.split_at(first);
+        let mut in_turn = from.iter().chain(before).enumerate();
+        // SAFETY: as above.
         let (turn, slot) = in_turn.find(|(_, slot)| unsafe { slot.take(watched) })?;
-        if turn > 0 || slots.len() > 1 {
+        if slots.len() > 1 {
             state.hint.store((first + turn + 1) as u32, Ordering::Relaxed);
         }
         Some(Permit { semaphore: self, slot, of_thread: PhantomData })

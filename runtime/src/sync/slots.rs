@@ -38,6 +38,7 @@ pub(crate) enum Occupancy {
     Absent,
 }
 
+#[inline]
 fn occupancy(word: u32) -> Occupancy {
     match word & OWNER {
         ABSENT => Occupancy::Absent,
@@ -48,13 +49,19 @@ fn occupancy(word: u32) -> Occupancy {
 }
 
 impl Slot {
-    #[cfg(test)]
-    pub(crate) const fn new() -> Self {
-        Self { word: Word::new(), note: [const { AtomicU32::new(0) }; 4] }
-    }
-
+    #[inline]
     pub(crate) fn occupancy(&self) -> Occupancy {
         occupancy(self.word.value().load(Ordering::SeqCst))
+    }
+
+    /// What its word is, and what that means.
+    pub(crate) fn look(&self) -> (u32, Occupancy) {
+        let word = self.word.value().load(Ordering::SeqCst);
+        (word, occupancy(word))
+    }
+
+    pub(crate) fn word(&self) -> &Word {
+        &self.word
     }
 
     /// Takes the slot if it is free, or its owner died. `watched` says that others may sleep on it.

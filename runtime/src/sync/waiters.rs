@@ -10,10 +10,12 @@
 use std::sync::atomic::Ordering;
 
 use super::kernel::{self, AtomicU32, Thread, Wait};
-use super::slots::{self, Occupancy, Slot};
+use super::slots::{Occupancy, Slot};
 
-/// How many neighbours on each side a waiter watches.
-const WATCHED: usize = 16;
+/// How many others a waiter watches at most.
+const WATCHED: usize = 32;
+/// How often a thread looks again before it sleeps.
+const SPINS: usize = 100;
 
 /// Nothing was told yet. The bits of an owner are 0 in all signals, so that the kernel can wake the
 /// sleeper for one who is killed before it did.
@@ -73,24 +75,56 @@ impl<'a> Waiters<'a> {
 
     /// Sleeps until the owner of `slot`, the calling thread, is told something.
     pub(super) fn sleep(self, slot: &Slot, wait: Wait) -> Woken {
-        let start = self.0.as_ptr() as usize;
-        let own = (std::ptr::from_ref(slot) as usize - start) / size_of::<Slot>();
-        let near = own.saturating_sub(WATCHED)..(own + WATCHED + 1).min(self.0.len());
-        let (before, after) = (&self.0[near.start..own], &self.0[own + 1..near.end]);
-        let neighbours: Vec<&Slot> = before.iter().chain(after).collect();
-        let a_death = || neighbours.iter().any(|slot| slot.occupancy() == Occupancy::Died);
+        for _ in 0..SPINS {
+            if told(slot).is_some() {
+                break;
+            }
+            std::hint::spin_loop();
+        }
         loop {
             if let Some(word) = told(slot) {
                 return Woken::Told(word);
             }
-            if a_death() {
+            let mut watched = [(&slot.note[SIGNAL], WAITING); 1 + WATCHED];
+            let Some(count) = self.watch(slot, &mut watched[1..]) else {
                 return Woken::NeighbourDied;
-            }
-            let signal = (&slot.note[SIGNAL], WAITING);
-            if !slots::wait_with(signal, neighbours.iter().copied(), wait, a_death) {
+            };
+            // Killed after it was woken, and before it could act on it, it passes that on.
+            let in_time = Thread::current()
+                .with_pending(watched[0].0, || kernel::wait_any(&watched[..=count], wait));
+            if !in_time {
                 return told(slot).map_or(Woken::TimedOut, Woken::Told);
             }
         }
+    }
+
+    /// Puts the other waiters' words into `watched`, and those of the slots that will be taken next;
+    /// says how many. `None` if one of them has died.
+    ///
+    /// Of the many waiters there may be, the nearest are enough: each has one who sleeps on its
+    /// word, the last one that came before it, or one of those after it. (Who takes a slot announces
+    /// by itself that it is slept on.)
+    fn watch(self, slot: &Slot, watched: &mut [(&'a AtomicU32, u32)]) -> Option<usize> {
+        let start = self.0.as_ptr() as usize;
+        let own = (std::ptr::from_ref(slot) as usize - start) / size_of::<Slot>();
+        let from = own.saturating_sub(WATCHED / 2);
+        let mut free = 0;
+        let mut count = 0;
+        for other in &self.0[from..] {
+            let (value, occupancy) = other.look();
+            match occupancy {
+                _ if std::ptr::eq(other, slot) => continue,
+                Occupancy::Died => return None,
+                Occupancy::Taken(_) => {}
+                _ => free += 1,
+            }
+            watched[count] = (other.word().value(), value);
+            count += 1;
+            if count == watched.len() || free == 2 {
+                break;
+            }
+        }
+        Some(count)
     }
 }
 

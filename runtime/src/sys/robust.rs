@@ -64,10 +64,12 @@ impl Word {
         }
     }
 
+    #[inline]
     pub(crate) fn value(&self) -> &AtomicU32 {
         &self.value
     }
 
+    #[inline]
     fn entry(&self) -> usize {
         ptr::from_ref(&self.next) as usize
     }
@@ -86,13 +88,15 @@ struct Head {
 pub(crate) struct Thread {
     head: *const Head,
     tid: u32,
-    owned: u32,
 }
 
+const UNKNOWN: Thread = Thread { head: ptr::null(), tid: 0 };
+
 thread_local! {
-    /// Without a destructor, so that it is there for as long as the thread is.
-    static THREAD: Cell<Thread> =
-        const { Cell::new(Thread { head: ptr::null(), tid: 0, owned: 0 }) };
+    // Without destructors, so that they are there for as long as the thread is.
+    static THREAD: Cell<Thread> = const { Cell::new(UNKNOWN) };
+    /// How many words it owns.
+    static OWNED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Why no word can be owned on this system.
@@ -106,7 +110,8 @@ pub(crate) fn check() -> Result<(), Unsupported> {
 
 /// Forgets what is known of the calling thread: it is another one now, in a copy of its process.
 pub(crate) fn forget_thread() {
-    THREAD.set(Thread { head: ptr::null(), tid: 0, owned: 0 });
+    THREAD.set(UNKNOWN);
+    OWNED.set(0);
 }
 
 impl Thread {
@@ -139,7 +144,7 @@ impl Thread {
         }
         // SAFETY: it has no arguments.
         let tid = unsafe { libc::gettid() } as u32;
-        let thread = Self { head, tid, owned: 0 };
+        let thread = Self { head, tid };
         THREAD.set(thread);
         Ok(thread)
     }
@@ -153,9 +158,10 @@ impl Thread {
     /// Whether it owns so many words that it must not take another.
     #[inline]
     pub(crate) fn owns_too_many(&self) -> bool {
-        self.owned >= MAX_OWNED
+        OWNED.get() >= MAX_OWNED
     }
 
+    #[inline]
     fn head(&self) -> &Head {
         // SAFETY: it is this thread's (`Thread` is neither `Send` nor kept), so it lives.
         unsafe { &*self.head }
@@ -272,7 +278,7 @@ impl Thread {
         // Only now that the entry is whole may the kernel find it.
         compiler_fence(Ordering::SeqCst);
         head.list.store(word.entry(), Ordering::Relaxed);
-        THREAD.set(Self { owned: self.current_owned() + 1, ..*self });
+        OWNED.set(OWNED.get() + 1);
     }
 
     /// Takes the word out of the list.
@@ -296,11 +302,7 @@ impl Thread {
         }
         at.store(next, Ordering::Relaxed);
         self.set_prev_of(next, ptr::from_ref(at) as usize);
-        THREAD.set(Self { owned: self.current_owned().saturating_sub(1), ..*self });
-    }
-
-    fn current_owned(&self) -> u32 {
-        THREAD.get().owned
+        OWNED.set(OWNED.get().saturating_sub(1));
     }
 
     /// Tells the entry `next` who is before it, as the C library expects it of its neighbours.
