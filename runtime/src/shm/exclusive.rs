@@ -191,7 +191,7 @@ impl<T: Shareable> SharedMut<T> {
             Ok(pair) => pair,
             Err(error) => {
                 let source = Error::os("make a pipe for the parts of an array", error);
-                return Err(SplitError { array: self, source });
+                return Err(SplitError { array: Box::new(self), source });
             }
         };
         let lease = Lease(Arc::new(Endpoint::new(lease)));
@@ -219,7 +219,7 @@ impl<T: Shareable + Sync + Copy> SharedMut<T> {
         self.check();
         if self.len() < self.object.segment().len() || !self.leases.is_empty() {
             let source = Error::os("make a part of an array read-only", nix::Error::EBUSY);
-            return Err(FreezeError { array: Some(self), source });
+            return Err(FreezeError { array: Some(Box::new(self)), source });
         }
         let Self { object, range, leases, gone, copy, populated } = self;
         match Object::freeze(object) {
@@ -227,7 +227,7 @@ impl<T: Shareable + Sync + Copy> SharedMut<T> {
             Err((object, source)) => {
                 let array =
                     object.map(|object| Self { object, range, leases, gone, copy, populated });
-                Err(FreezeError { array, source })
+                Err(FreezeError { array: array.map(Box::new), source })
             }
         }
     }
@@ -413,14 +413,14 @@ impl<T> fmt::Debug for Split<T> {
 #[derive(thiserror::Error)]
 #[error("{source}")]
 pub struct SplitError<T> {
-    array: SharedMut<T>,
+    array: Box<SharedMut<T>>,
     source: Error,
 }
 
 impl<T> SplitError<T> {
     /// The array.
     pub fn into_inner(self) -> SharedMut<T> {
-        self.array
+        *self.array
     }
 }
 
@@ -434,14 +434,14 @@ impl<T> fmt::Debug for SplitError<T> {
 #[derive(thiserror::Error)]
 #[error("{source}: has every process that had a part of it ended, or let go of it?")]
 pub struct FreezeError<T> {
-    array: Option<SharedMut<T>>,
+    array: Option<Box<SharedMut<T>>>,
     source: Error,
 }
 
 impl<T> FreezeError<T> {
     /// The array; `None` if the system had no room left for mapping it again.
     pub fn into_inner(self) -> Option<SharedMut<T>> {
-        self.array
+        self.array.map(|array| *array)
     }
 }
 

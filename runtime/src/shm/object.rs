@@ -220,9 +220,7 @@ impl<S: Kind + Default, T: Shareable + Copy> Object<S, [T]> {
 
     /// Makes an object of another kind, which has the same elements and no other state, one that
     /// nobody can write to any more. Gives it back if somebody can, as far as that is possible.
-    pub(crate) fn freeze<K: Kind>(
-        object: Object<K, [T]>,
-    ) -> Result<Self, (Option<Object<K, [T]>>, Error)> {
+    pub(crate) fn freeze<K: Kind>(object: Object<K, [T]>) -> Result<Self, NotFrozen<K, T>> {
         const { assert!(size_of::<S>() == 0 && size_of::<K>() == 0) };
         let len = object.segment.len();
         let layout = Layout::of::<S, [T]>(len).expect("it was computed before");
@@ -234,6 +232,9 @@ impl<S: Kind + Default, T: Shareable + Copy> Object<S, [T]> {
         }
     }
 }
+
+/// What was not frozen, as far as it is still there, and why.
+type NotFrozen<K, T> = (Option<Object<K, [T]>>, Error);
 
 /// Writes values to the file of a segment, a good many at a time.
 pub(crate) struct Writer<'a, T> {

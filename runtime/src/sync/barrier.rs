@@ -401,17 +401,26 @@ impl Barrier {
 
     /// A slot for the calling thread, in this round. Under the mutex of the slots.
     fn slot(&self) -> Option<&Slot> {
-        let slots = &self.object.state().slots;
         loop {
             // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows,
             // and the thread leaves the slot before it returns to its caller.
             if let Some(slot) = unsafe { self.waiters().enter(self.round()) } {
+                if self.waiters().few_free() {
+                    self.grow();
+                }
                 return Some(slot);
             }
-            let len = slots.load(Ordering::SeqCst);
-            self.object.grow_tail(len as usize * 2).ok()?;
-            slots.store(len * 2, Ordering::SeqCst);
+            self.grow()?;
         }
+    }
+
+    /// Makes room for twice as many. Under the mutex of the slots.
+    fn grow(&self) -> Option<()> {
+        let slots = &self.object.state().slots;
+        let len = slots.load(Ordering::SeqCst);
+        self.object.grow_tail(len as usize * 2).ok()?;
+        slots.store(len * 2, Ordering::SeqCst);
+        Some(())
     }
 }
 

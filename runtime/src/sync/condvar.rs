@@ -286,7 +286,7 @@ impl Condvar {
 
     /// A slot for the calling thread. Under the mutex of the slots.
     fn slot(&self) -> Option<&Slot> {
-        let State { slots, next_ticket, .. } = self.object.state();
+        let next_ticket = &self.object.state().next_ticket;
         if Thread::current().owns_too_many() {
             return None;
         }
@@ -295,12 +295,22 @@ impl Condvar {
             // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows,
             // and the thread leaves the slot before it returns to its caller.
             if let Some(slot) = unsafe { self.waiters().enter(ticket) } {
+                if self.waiters().few_free() {
+                    self.grow();
+                }
                 return Some(slot);
             }
-            let len = slots.load(Ordering::SeqCst);
-            self.object.grow_tail(len as usize * 2).ok()?;
-            slots.store(len * 2, Ordering::SeqCst);
+            self.grow()?;
         }
+    }
+
+    /// Makes room for twice as many. Under the mutex of the slots.
+    fn grow(&self) -> Option<()> {
+        let slots = &self.object.state().slots;
+        let len = slots.load(Ordering::SeqCst);
+        self.object.grow_tail(len as usize * 2).ok()?;
+        slots.store(len * 2, Ordering::SeqCst);
+        Some(())
     }
 }
 

@@ -1,4 +1,79 @@
-//! Locks.
+//! Locks between processes, and between threads: what `std::sync` has, and safe when the holder is
+//! killed.
+//!
+//! | to | use | in Python |
+//! |---|---|---|
+//! | let one at a time use a value | [`Mutex`] | `Lock`, `Value` |
+//! | the same, with the holder free to lock again | [`ReentrantLock`] | `RLock` |
+//! | let many read or one write | [`RwLock`] | |
+//! | take several without a deadlock | [`lock_all`] | |
+//! | be told of a deadlock | [`DeadlockDetector`] | |
+//! | limit how many do something at once | [`Semaphore`] | `Semaphore`, `BoundedSemaphore` |
+//! | wait for a change of what a mutex protects | [`Condvar`] | `Condition` |
+//! | wait for something to have happened | [`Event`] | `Event` |
+//! | wait for each other | [`Barrier`] | `Barrier` |
+//! | do something once | [`Once`], [`OnceLock`] | |
+//!
+//! Each of them is a handle, like an `Arc`: a clone is another handle to the same lock, and so is what
+//! arrives when it is sent to another process, as an argument, a result, or through a pipe. What they
+//! protect lies in [shared memory](crate::shm), and so is plain data.
+//!
+//! # When a process dies
+//!
+//! A process can be killed between any two instructions, and nobody else hangs for it:
+//!
+//! | killed, or exits, or a thread of it ends, while it | the others |
+//! |---|---|
+//! | holds a [`Mutex`], a [`ReentrantLock`], or writes under a [`RwLock`] | get the lock at once, [poisoned](PoisonError), with the name of the process |
+//! | reads under a [`RwLock`] | notice nothing |
+//! | holds permits of a [`Semaphore`] | get these |
+//! | waits for any of them | notice nothing |
+//! | waits for a [`Condvar`], notified or not | notice nothing; a notification that it could not act upon goes to another |
+//! | waits at a [`Barrier`] | are told that it [died](BarrierError::WaiterDied) |
+//! | runs what is to run [`Once`] | are told ([`Once`]), or run it in its place ([`OnceLock`]) |
+//! | is in the middle of setting, notifying, releasing | find it done, or not done |
+//!
+//! This rests on the kernel, which keeps a list of the locks that each thread holds (robust futexes).
+//!
+//! # Rules
+//!
+//! - A guard belongs to the thread that locked, and cannot be moved to another.
+//! - Waits with a timeout go by the monotonic clock; setting the clock changes nothing.
+//! - Locks can be used in destructors, while a thread unwinds, and in exit handlers; in signal handlers
+//!   only [`Event`], as it says.
+//! - A thread can hold 2,000 locks and permits at a time.
+//! - Processes that share a lock are in one pid namespace, as all children are that have not left it on
+//!   their own.
+//!
+//! ```
+//! use offspring::{process, sync::{LockError, Mutex}};
+//!
+//! #[process]
+//! fn half_done(value: Mutex<u32>) {
+//!     *value.lock().unwrap() = 1;
+//!     let _held = value.lock();
+//!     std::process::abort(); // or kill -9
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let value = Mutex::new(0)?;
+//! let child = half_done(value.clone()).spawn()?;
+//! let pid = child.pid();
+//! child.wait()?;
+//! match value.lock() {
+//!     Err(LockError::Poisoned(poisoned)) => {
+//!         assert_eq!(poisoned.holder().pid(), pid);
+//!         assert_eq!(**poisoned.get_ref(), 1);
+//!     }
+//!     other => panic!("{other:?}"),
+//! }
+//! value.clear_poison();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! How it works is in `README.md` beside this file.
+
 mod barrier;
 mod condvar;
 mod detector;

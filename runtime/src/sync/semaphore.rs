@@ -249,7 +249,7 @@ impl Semaphore {
             if released == wanted {
                 return Ok(());
             }
-            released += u32::from(self.wake_after(|| slot.restore()));
+            released += u32::from(self.wake_after(1, || slot.restore()));
         }
         while released < wanted {
             if state.bounded {
@@ -259,8 +259,8 @@ impl Semaphore {
             if let Err(source) = self.object.grow_tail(len as usize + 1) {
                 return Err(ReleaseError::NoRoom { wanted, released, source });
             }
-            // A slot that has never been used is free.
-            let added = self.wake_after(|| {
+            // A slot that has never been used is free. Nobody who sleeps watches it yet: all look.
+            let added = self.wake_after(u32::MAX, || {
                 state
                     .slots
                     .compare_exchange(len, len + 1, Ordering::SeqCst, Ordering::SeqCst)
@@ -276,24 +276,25 @@ impl Semaphore {
         self.object.tail().iter().filter(|slot| is_free(slot)).count() as u32
     }
 
-    /// Makes a permit, and wakes one who waits; who is killed in between has the kernel do that.
-    fn wake_after(&self, make: impl FnOnce() -> bool) -> bool {
+    /// Makes a permit, and wakes so many of those who wait; for who is killed in between, the kernel
+    /// wakes one.
+    fn wake_after(&self, count: u32, make: impl FnOnce() -> bool) -> bool {
         Thread::current().with_pending(&self.object.state().gate, || {
             let made = make();
             if made {
-                self.open_gate();
+                self.open_gate(count);
             }
             made
         })
     }
 
-    /// Wakes one of those who wait.
+    /// Wakes so many of those who wait.
     #[inline]
-    fn open_gate(&self) {
+    fn open_gate(&self, count: u32) {
         let gate = &self.object.state().gate;
         if gate.load(Ordering::SeqCst) != 0 {
             gate.store(0, Ordering::SeqCst);
-            kernel::wake(gate, 1);
+            kernel::wake(gate, count);
         }
     }
 
@@ -314,13 +315,11 @@ impl Semaphore {
         let (state, slots) = (self.object.state(), self.object.tail());
         let first = state.hint.load(Ordering::Relaxed) as usize;
         let first = if first < slots.len() { first } else { 0 };
-        // Nearly always, the first is free.
-        // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows, and
-        // beyond that if a thread of this process owns a slot then.
-        if let [slot] = slots
-            && unsafe { slot.take(watched) }
-        {
-            return Some(Permit { semaphore: self, slot, of_thread: PhantomData });
+        if let [slot] = slots {
+            // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows,
+            // and beyond that if a thread of this process owns a slot then.
+            let taken = unsafe { slot.take(watched) };
+            return taken.then_some(slot).map(|slot| self.permit(slot));
         }
         let (before, from) = slots.split_at(first);
         let mut in_turn = from.iter().chain(before).enumerate();
@@ -329,7 +328,12 @@ impl Semaphore {
         if slots.len() > 1 {
             state.hint.store((first + turn + 1) as u32, Ordering::Relaxed);
         }
-        Some(Permit { semaphore: self, slot, of_thread: PhantomData })
+        Some(self.permit(slot))
+    }
+
+    #[inline(always)]
+    fn permit<'a>(&'a self, slot: &'a Slot) -> Permit<'a> {
+        Permit { semaphore: self, slot, of_thread: PhantomData }
     }
 
     #[cold]
@@ -343,7 +347,7 @@ impl Semaphore {
                     // Others may still sleep, and two wake-ups may have gone to this one.
                     gate.store(WAITERS, Ordering::SeqCst);
                     if self.any_free() {
-                        self.open_gate();
+                        self.open_gate(1);
                     }
                 }
                 return Ok(permit);
@@ -354,9 +358,16 @@ impl Semaphore {
                 continue;
             }
             gate.store(WAITERS, Ordering::SeqCst);
-            let slots = self.object.tail().iter();
+            let slots = self.object.tail();
             slept = true;
-            if !slots::wait_with((gate, WAITERS), slots, wait, || self.any_free()) {
+            let more = || {
+                if self.object.tail().len() > slots.len() {
+                    // The others do not watch the new ones either.
+                    kernel::wake(gate, u32::MAX);
+                }
+            };
+            let main = (gate, WAITERS);
+            if !slots::wait_with(main, slots.iter(), wait, || self.any_free(), more) {
                 // A wake-up that came at the last moment must not be lost.
                 return self.take_free(true).ok_or(NotTaken::TimedOut);
             }
@@ -415,7 +426,7 @@ impl Drop for Permit<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.slot.give_back() {
-            self.semaphore.open_gate();
+            self.semaphore.open_gate(1);
         }
     }
 }

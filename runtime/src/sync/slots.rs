@@ -133,12 +133,14 @@ impl Slot {
 /// is up. May return early for no reason.
 ///
 /// `ready` is asked after the sleep was announced on all of them: if it then is so, there is none.
+/// `woken` is called at the end of the sleep; who is killed before that passes the wake-up on.
 /// If there are more slots than the kernel can watch, it returns ten times a second.
 pub(crate) fn wait_with<'a>(
     (main, expected): (&AtomicU32, u32),
     slots: impl ExactSizeIterator<Item = &'a Slot>,
     wait: Wait,
     ready: impl FnOnce() -> bool,
+    woken: impl FnOnce(),
 ) -> bool {
     let mut watched: [(&AtomicU32, u32); MAX_WATCHED] = [(main, expected); MAX_WATCHED];
     let all = slots.len() < MAX_WATCHED;
@@ -152,8 +154,12 @@ pub(crate) fn wait_with<'a>(
     }
     let (now, early) = if all { (wait, false) } else { wait.no_longer_than(LOOK_AGAIN) };
     // Killed after it was woken, and before it could act on it, it passes that on.
-    let woken = Thread::current().with_pending(main, || kernel::wait_any(&watched[..count], now));
-    woken || early
+    let in_time = Thread::current().with_pending(main, || {
+        let in_time = kernel::wait_any(&watched[..count], now);
+        woken();
+        in_time
+    });
+    in_time || early
 }
 
 /// Sleeps while the slot is in the hands of `tid`; false when the time is up.

@@ -56,6 +56,11 @@ impl<'a> Waiters<'a> {
         Some(slot)
     }
 
+    /// Whether so few places are free that there should be more: those who sleep watch the next two.
+    pub(super) fn few_free(self) -> bool {
+        self.0.iter().filter(|slot| slot.occupancy() == Occupancy::Free).take(2).count() < 2
+    }
+
     /// Those who wait and were not told anything, with their tickets.
     pub(super) fn waiting(self) -> impl Iterator<Item = (u32, &'a Slot)> {
         self.0
