@@ -1,5 +1,5 @@
 //! Multiprocessing for Rust on Linux: work that runs in another process, with typed results, pipes,
-//! and a parent that survives whatever becomes of it.
+//! shared memory and locks, and a parent that survives whatever becomes of it.
 //!
 //! `#[process]` on a function makes a call of it *describe* work. [`spawn`](Process::spawn) does
 //! the work in a child process, `run` does it here.
@@ -48,6 +48,8 @@
 //! | know who one is | [`current`], [`parent`], [`cpu_count`] | `current_process`, `parent_process`, `cpu_count` |
 //! | talk | [`pipe()`], [`duplex`], [`Sender`], [`Receiver`], [`Duplex`] | `Pipe` |
 //! | send files and sockets | [`Fd`] | `reduction.DupFd`, picklable sockets |
+//! | share memory | [`shm`]: [`Shared`](shm::Shared), [`SharedSlice`](shm::SharedSlice), [`SharedMut`](shm::SharedMut) | `Value`, `Array`, `shared_memory` |
+//! | lock, wait, count | [`sync`]: [`Mutex`](sync::Mutex), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Event`](sync::Event), [`Barrier`](sync::Barrier) and more | `Lock`, `Condition`, `Semaphore`, `Event`, `Barrier` |
 //! | wait for several things | [`wait()`] | `connection.wait`, `sentinel` |
 //!
 //! # What it promises
@@ -62,6 +64,8 @@
 //!   a `fork` of its own counts as the parent, as long as it does not `exec`.)
 //! - **No signal hits the wrong process**: everything goes by pidfd, never by number.
 //! - **A message arrives whole or not at all**, whoever is killed while sending or receiving.
+//! - **Nobody waits for the dead**: a lock whose holder was killed is there at once, and says who it
+//!   was; its permits come back; whoever waits at a barrier is told ([`sync`]).
 //! - **Nothing leaks**: no names in any file system, no descriptor in a child that it was not given,
 //!   no zombies, no helper threads. One helper process, the [fork server](StartMethod::Forkserver),
 //!   ends with its owner.

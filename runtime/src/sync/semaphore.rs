@@ -159,7 +159,7 @@ impl Semaphore {
     ///
     /// # Errors
     /// As [`Mutex::new`](crate::sync::Mutex::new), and
-    /// [`Error::TooLarge`](crate::Error::TooLarge) for more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    /// [`Error::TooLarge`] for more than [`MAX_PERMITS`](Self::MAX_PERMITS).
     #[track_caller]
     pub fn new(permits: u32) -> Result<Self> {
         Self::with(permits, false, Location::caller())
