@@ -378,3 +378,119 @@ impl Drop for Segment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CONTENTS: Contents = Contents { fingerprint: 7, len: 3 };
+
+    fn segment(len: usize) -> Arc<Segment> {
+        Segment::create(CONTENTS, len, 2 * len, never, Location::caller()).unwrap()
+    }
+
+    fn adopt(file: OwnedFd, fingerprint: u64, needed: usize) -> Result<Arc<Segment>, Foreign> {
+        let size = |_| Some((needed, needed));
+        Segment::adopt(file, fingerprint, Access::Writable, size, never)
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_is_what_was_written(
+            fingerprint: u64,
+            len: usize,
+            made_at: u64,
+            maker: u32,
+            count: u32,
+            place in "[ -~]{0,300}",
+        ) {
+            let id = Id { made_at, maker, count };
+            let contents = Contents { fingerprint, len };
+            let header = Header { contents, id, place: place.clone() };
+            let read = Header::decode(&header.encode()).unwrap();
+            prop_assert_eq!((read.contents, read.id), (contents, id));
+            // Of a long one, the end: there is the file's name.
+            prop_assert!(place.ends_with(&read.place) && read.place.len() == place.len().min(128));
+        }
+
+        #[test]
+        fn any_bytes_are_a_header_or_not(bytes: Vec<u8>, magic: bool) {
+            let mut header = [0; HEADER];
+            let len = bytes.len().min(HEADER);
+            header[..len].copy_from_slice(&bytes[..len]);
+            if magic {
+                header[..8].copy_from_slice(&MAGIC.to_ne_bytes());
+            }
+            let _ = Header::decode(&header);
+        }
+    }
+
+    #[test]
+    fn what_arrives_twice_is_mapped_once() {
+        let segment = segment(4096);
+        let again = adopt(segment.file.try_clone().unwrap().into(), 7, 4096).unwrap();
+        assert_eq!(again.start(), segment.start());
+        assert!(Arc::ptr_eq(&again, &segment));
+    }
+
+    #[test]
+    fn a_segment_whose_handles_are_gone_is_mapped_anew() {
+        let segment = segment(4096);
+        let file: OwnedFd = segment.file.try_clone().unwrap().into();
+        let (key, id) = (segment.key, segment.id());
+        drop(segment);
+        assert!(!mapped().contains_key(&key));
+        assert_eq!(adopt(file, 7, 4096).unwrap().id(), id);
+    }
+
+    #[test]
+    fn what_is_something_else_is_refused() {
+        let other = adopt(segment(4096).file.try_clone().unwrap().into(), 8, 4096);
+        assert!(matches!(other, Err(Foreign::Other)), "{other:?}");
+
+        let short = adopt(segment(4096).file.try_clone().unwrap().into(), 7, 4097);
+        assert!(matches!(short, Err(Foreign::Truncated)), "{short:?}");
+
+        let unsealed = memfd::create("unsealed").unwrap();
+        memfd::allocate(unsealed.as_fd(), 4096).unwrap();
+        let unsealed = adopt(unsealed, 7, 4096);
+        assert!(matches!(unsealed, Err(Foreign::NotOurs)), "{unsealed:?}");
+
+        let foreign = memfd::create("foreign").unwrap();
+        memfd::allocate(foreign.as_fd(), 4096).unwrap();
+        memfd::seal(foreign.as_fd(), SealFlag::F_SEAL_SHRINK).unwrap();
+        let foreign = adopt(foreign, 7, 4096);
+        assert!(matches!(foreign, Err(Foreign::NotOurs)), "{foreign:?}");
+
+        let empty = memfd::create("empty").unwrap();
+        memfd::seal(empty.as_fd(), SealFlag::F_SEAL_SHRINK).unwrap();
+        let empty = adopt(empty, 7, 4096);
+        assert!(matches!(empty, Err(Foreign::Truncated)), "{empty:?}");
+
+        let pipe = std::io::pipe().unwrap().0;
+        let pipe = adopt(pipe.into(), 7, 4096);
+        assert!(matches!(pipe, Err(Foreign::NotOurs)), "{pipe:?}");
+    }
+
+    #[test]
+    fn a_segment_grows_within_what_was_reserved() {
+        let segment = segment(4096);
+        assert!(!segment.holds(8192));
+        segment.grow(8192).unwrap();
+        assert!(segment.holds(8192));
+        segment.grow(100).unwrap();
+        assert!(segment.holds(8192), "it never shrinks");
+        assert!(matches!(segment.grow(8193), Err(Error::SharedMemory { len: 8193, .. })));
+    }
+
+    #[test]
+    fn ids_come_in_the_order_of_creation() {
+        let ids: Vec<_> = (0..100).map(|_| segment(4096).id()).collect();
+        assert!(ids.is_sorted());
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}
