@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{PoisonError, RwLock};
 
 use super::kernel::{AtomicU64, Thread};
-use crate::sys::startup;
+use crate::sys::{startup, threads};
 
 /// A thread of a process, as it called itself while it held a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ fn unpack(words: &[u64]) -> String {
 
 /// The calling thread's token: its number, and something that no other thread of this number has.
 #[inline]
-fn token() -> u64 {
+pub(crate) fn token() -> u64 {
     let token = TOKEN.get();
     // In a copy of its process, the thread has another number.
     if token as u32 == Thread::current().tid() { token } else { new_token() }
@@ -153,13 +153,6 @@ impl Record {
     }
 }
 
-/// Who someone is whose name nobody has written down: one that was killed before it could.
-fn unknown(token: u64) -> [u64; WORDS] {
-    let mut words = [0; WORDS];
-    words[1] = u64::from(token as u32);
-    words
-}
-
 /// The threads that have had a lock of late, by name, so that the holder need only say its token.
 #[derive(Debug)]
 #[repr(C)]
@@ -177,12 +170,9 @@ impl Names {
         &self.0[token as usize % NAMES]
     }
 
-    /// Sees to it that the calling thread is among them; gives its token, which is to be written
-    /// where it says who holds the lock *before* this is called.
+    /// Sees to it that the calling thread, which has this token, is among them.
     #[inline]
-    pub(crate) fn sign(&self, holder: &AtomicU64) {
-        let token = token();
-        holder.store(token, Ordering::Relaxed);
+    pub(crate) fn sign(&self, token: u64) {
         let place = self.place(token);
         if place.token() != token {
             place.write(OWN.get().0);
@@ -192,7 +182,7 @@ impl Names {
     /// Who has this token.
     pub(crate) fn find(&self, token: u64) -> Name {
         let words = self.place(token).words();
-        Name(if words[0] == token { words } else { unknown(token) })
+        Name(if words[0] == token { words } else { [0, u64::from(token as u32), 0, 0, 0, 0, 0, 0] })
     }
 }
 
@@ -201,6 +191,18 @@ impl Names {
 pub(crate) struct Name([u64; WORDS]);
 
 impl Name {
+    /// One that was killed before it had written down who it is.
+    pub(crate) const UNKNOWN: Self = Self([0; WORDS]);
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.0[0] != 0
+    }
+
+    /// Whether the thread has ended, or is ending; true if that is not to be told.
+    pub(crate) fn has_ended(&self) -> bool {
+        threads::has_ended((self.0[1] >> 32) as u32, self.0[1] as u32).unwrap_or(true)
+    }
+
     pub(crate) fn to_holder(self) -> Holder {
         let numbers = self.0[1];
         Holder {

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::detector::DeadlockDetector;
 use super::errors::{Cause, Deadlock, NotLocked, Waiting};
-use super::holder::{self, Holder, Names, Signature};
+use super::holder::{self, Holder, Name, Names, Signature};
 use super::kernel::{AtomicU32, AtomicU64, Thread, Wait};
 use super::raw::{NotTaken, RawMutex, Taken};
 use crate::shm::segment::Segment;
@@ -24,8 +24,6 @@ const DIED: u32 = 2;
 pub(crate) struct Lock {
     raw: RawMutex,
     poison: AtomicU32,
-    /// The token of who holds it, or 0.
-    holder: AtomicU64,
     /// Where the holder has taken it: an address that means something to the holder only.
     place: AtomicU64,
     names: Names,
@@ -54,7 +52,6 @@ impl Lock {
         Self {
             raw: RawMutex::new(),
             poison: AtomicU32::new(SOUND),
-            holder: AtomicU64::new(0),
             place: AtomicU64::new(0),
             names: Names::new(),
             culprit: Signature::new(),
@@ -82,6 +79,9 @@ impl Lock {
         if Thread::current().owns_too_many() {
             return Err(NotLocked::TooMany);
         }
+        let token = holder::token();
+        let tried_before = self.taking().load(Ordering::Relaxed);
+        self.taking().store(token, Ordering::Relaxed);
         let mut announced = None;
         // SAFETY: the caller's promise.
         let taken = unsafe {
@@ -99,14 +99,15 @@ impl Lock {
             Ok(Taken::FromTheDead) => {
                 // Killed within this, it leaves the lock to the next as one that has died with it.
                 if orphaned() {
-                    self.poison(DIED);
+                    self.poison_for(self.dead(token, tried_before));
                 }
             }
             Err(NotTaken::TimedOut) => return Err(NotLocked::TimedOut),
             Err(NotTaken::Refused(deadlock)) => return Err(NotLocked::Deadlock(deadlock)),
             Err(NotTaken::Own) => return Err(NotLocked::Deadlock(self.own(subject, at))),
         }
-        self.names.sign(&self.holder);
+        self.holding().store(token, Ordering::Relaxed);
+        self.names.sign(token);
         self.place.store(std::ptr::from_ref(at) as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -133,20 +134,44 @@ impl Lock {
             return; // a copy of the owner's process
         }
         if !panicking_before && thread::panicking() {
-            self.poison(PANICKED);
+            self.culprit.set(holder::own());
+            self.poison.store(PANICKED, Ordering::SeqCst);
         }
         if let Some((detector, segment)) = detector {
             detector.released(segment);
         }
         last();
-        self.holder.store(0, Ordering::Relaxed);
         self.raw.unlock();
     }
 
+    /// The token of who has written that it holds the lock: until another does.
+    #[inline]
+    fn holding(&self) -> &AtomicU64 {
+        &self.raw.word().notes()[0]
+    }
+
+    /// The token of who was last to try.
+    #[inline]
+    fn taking(&self) -> &AtomicU64 {
+        &self.raw.word().notes()[1]
+    }
+
+    /// Who has died with the lock: the one that has written that it holds it, unless that one lives.
+    /// Then it was killed right after it had taken it, and was most likely the last to try, but for
+    /// the calling thread, which has the token `own`.
     #[cold]
-    fn poison(&self, how: u32) {
-        self.culprit.set(self.names.find(self.holder.load(Ordering::Relaxed)));
-        self.poison.store(how, Ordering::SeqCst);
+    fn dead(&self, own: u64, tried_before: u64) -> Name {
+        let holding = self.holding().load(Ordering::Relaxed);
+        let taking = self.taking().load(Ordering::Relaxed);
+        let taking = if taking == own { tried_before } else { taking };
+        let dead = [holding, taking].into_iter().map(|token| self.names.find(token));
+        let mut dead = dead.filter(|name| name.is_known() && name.has_ended());
+        dead.next().unwrap_or(Name::UNKNOWN)
+    }
+
+    fn poison_for(&self, name: Name) {
+        self.culprit.set(name);
+        self.poison.store(DIED, Ordering::SeqCst);
     }
 
     /// Who has poisoned the lock, if it is.
@@ -181,7 +206,7 @@ impl Lock {
     /// Who holds it now, as far as can be told.
     pub(crate) fn holder(&self) -> Option<Holder> {
         let tid = self.raw.owner()?;
-        let holder = self.names.find(self.holder.load(Ordering::Relaxed)).to_holder();
+        let holder = self.names.find(self.holding().load(Ordering::Relaxed)).to_holder();
         // It may just be writing its name.
         (holder.tid() == tid).then_some(holder)
     }

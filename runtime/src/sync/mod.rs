@@ -90,6 +90,7 @@ mod reentrant;
 mod rwlock;
 mod semaphore;
 mod slots;
+mod spin;
 mod waiters;
 
 use std::fmt;

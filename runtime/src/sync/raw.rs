@@ -8,9 +8,7 @@ use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 
 use super::kernel::{self, DIED, OWNER, Thread, WAITERS, Wait, Word};
-
-/// How often a thread looks again before it sleeps. Most locks are held for less.
-const SPINS: usize = 100;
+use super::spin::Spin;
 
 /// A mutex that tells when its owner has died.
 #[derive(Debug)]
@@ -74,14 +72,19 @@ impl RawMutex {
         mut refuse: impl FnMut() -> Result<(), E>,
     ) -> Result<Taken, NotTaken<E>> {
         let word = self.word.value();
-        let mut spins = if wait == Wait::Never { 0 } else { SPINS };
+        let mut spin = if wait == Wait::Never { Spin::none() } else { Spin::new() };
         // Who has slept takes the word with this set: others may still sleep.
         let mut waiters = 0;
         loop {
             if seen & OWNER == 0 {
                 // SAFETY: the caller's promise.
                 match unsafe { thread.claim(&self.word, seen, seen & WAITERS | waiters) } {
-                    Ok(()) if seen & DIED == 0 => return Ok(Taken::Clean),
+                    Ok(()) if seen & DIED == 0 => {
+                        if waiters == 0 {
+                            spin.paid();
+                        }
+                        return Ok(Taken::Clean);
+                    }
                     Ok(()) => return Ok(Taken::FromTheDead),
                     Err(now) => seen = now,
                 }
@@ -90,9 +93,7 @@ impl RawMutex {
             if seen & OWNER == thread.tid() {
                 return Err(NotTaken::Own);
             }
-            if spins > 0 && seen & WAITERS == 0 {
-                spins -= 1;
-                std::hint::spin_loop();
+            if seen & WAITERS == 0 && spin.pause() {
                 seen = word.load(Ordering::Relaxed);
                 continue;
             }
@@ -120,7 +121,7 @@ impl RawMutex {
     /// Gives the mutex back; does nothing in a copy of its owner's process.
     #[inline]
     pub(crate) fn unlock(&self) {
-        Thread::current().release(&self.word, 0);
+        Thread::current().release(&self.word);
     }
 
     /// Whether somebody has it: the thread number, which is of use for nothing but telling.

@@ -10,11 +10,9 @@ use std::time::Duration;
 
 use super::kernel::{self, AtomicU32, Thread, WAITERS, Wait};
 use super::slots::{self, Occupancy, Slot};
+use super::spin::Spin;
 use crate::error::{Error, Result};
 use crate::shm::object::{Kind, Object};
-
-/// How often a thread looks again before it sleeps.
-const SPINS: usize = 100;
 
 /// What a semaphore consists of in shared memory, beside its slots.
 #[derive(Debug)]
@@ -339,9 +337,9 @@ impl Semaphore {
     #[cold]
     fn wait_and_take(&self, wait: Wait) -> Result<Permit<'_>, NotTaken> {
         let gate = &self.object.state().gate;
-        let mut spins = SPINS / self.object.tail().len().max(1);
+        let mut spin = Spin::new();
         let mut slept = false;
-        loop {
+        'taken: loop {
             if let Some(permit) = self.take_free(slept) {
                 if slept {
                     // Others may still sleep, and two wake-ups may have gone to this one.
@@ -352,10 +350,11 @@ impl Semaphore {
                 }
                 return Ok(permit);
             }
-            if spins > 0 {
-                spins -= 1;
-                std::hint::spin_loop();
-                continue;
+            while !slept && spin.pause() {
+                if self.any_free() {
+                    spin.paid();
+                    continue 'taken;
+                }
             }
             gate.store(WAITERS, Ordering::SeqCst);
             let slots = self.object.tail();

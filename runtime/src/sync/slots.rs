@@ -82,17 +82,17 @@ impl Slot {
     /// Gives the slot back, and wakes one who sleeps on it, if somebody does: then true.
     #[inline]
     pub(crate) fn give_back(&self) -> bool {
-        Thread::current().release(&self.word, 0).is_some_and(|woken| woken > 0)
+        Thread::current().release(&self.word).is_some_and(|woken| woken > 0)
     }
 
     /// Gives the slot back, and disturbs nobody: those who sleep on it want to know of a death only.
     pub(crate) fn leave(&self) {
-        Thread::current().release_quietly(&self.word);
+        Thread::current().release_quietly(&self.word, 0);
     }
 
     /// Gives the slot back as one that is not there any more.
     pub(crate) fn remove(&self) {
-        Thread::current().release(&self.word, ABSENT);
+        Thread::current().release_quietly(&self.word, ABSENT);
     }
 
     /// Makes a slot that is not there a free one. False if it is there.

@@ -11,11 +11,10 @@ use std::sync::atomic::Ordering;
 
 use super::kernel::{self, AtomicU32, Thread, Wait};
 use super::slots::{Occupancy, Slot};
+use super::spin::Spin;
 
 /// How many others a waiter watches at most.
 const WATCHED: usize = 32;
-/// How often a thread looks again before it sleeps.
-const SPINS: usize = 100;
 
 /// Nothing was told yet. The bits of an owner are 0 in all signals, so that the kernel can wake the
 /// sleeper for one who is killed before it did.
@@ -80,11 +79,10 @@ impl<'a> Waiters<'a> {
 
     /// Sleeps until the owner of `slot`, the calling thread, is told something.
     pub(super) fn sleep(self, slot: &Slot, wait: Wait) -> Woken {
-        for _ in 0..SPINS {
-            if told(slot).is_some() {
-                break;
-            }
-            std::hint::spin_loop();
+        let mut spin = Spin::new();
+        while told(slot).is_none() && spin.pause() {}
+        if told(slot).is_some() {
+            spin.paid();
         }
         loop {
             if let Some(word) = told(slot) {

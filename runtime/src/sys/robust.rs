@@ -17,7 +17,7 @@
 use std::cell::Cell;
 use std::mem::offset_of;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, compiler_fence};
 
 use nix::libc;
 
@@ -33,8 +33,6 @@ pub(crate) const OWNER: u32 = 0x3fff_ffff;
 /// How many words a thread can own at once: the kernel looks no further.
 pub(crate) const MAX_OWNED: u32 = 2000;
 
-const BETWEEN: usize = if cfg!(target_env = "musl") { 4 } else { 5 };
-
 /// A word that a thread can own, with its place in that thread's list.
 #[derive(Debug)]
 #[repr(C, align(8))]
@@ -43,7 +41,10 @@ pub(crate) struct Word {
     #[cfg(target_env = "musl")]
     before: AtomicU32,
     value: AtomicU32,
-    _between: [AtomicU32; BETWEEN],
+    #[cfg(not(target_env = "musl"))]
+    after: AtomicU32,
+    /// What whoever uses the word writes beside it: where a mutex of the library has its fields.
+    notes: [AtomicU64; 2],
     /// Addresses in the owner's memory, of no use to anybody else.
     prev: AtomicUsize,
     next: AtomicUsize,
@@ -58,7 +59,9 @@ impl Word {
             #[cfg(target_env = "musl")]
             before: AtomicU32::new(0),
             value: AtomicU32::new(0),
-            _between: [const { AtomicU32::new(0) }; BETWEEN],
+            #[cfg(not(target_env = "musl"))]
+            after: AtomicU32::new(0),
+            notes: [const { AtomicU64::new(0) }; 2],
             prev: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
         }
@@ -67,6 +70,12 @@ impl Word {
     #[inline]
     pub(crate) fn value(&self) -> &AtomicU32 {
         &self.value
+    }
+
+    /// Two numbers of the user's, in the word's cache line.
+    #[inline]
+    pub(crate) fn notes(&self) -> &[AtomicU64; 2] {
+        &self.notes
     }
 
     #[inline]
@@ -201,54 +210,53 @@ impl Thread {
         claimed.map(drop)
     }
 
-    /// Gives back the word, which becomes `value`, and wakes one of its sleepers. Says how many
+    /// Gives back the word, and wakes one of its sleepers. Says how many
     /// were woken; `None`, having done nothing, if the word is not this thread's: so it is for a
     /// copy of the owner's process.
     ///
     /// As long as somebody may sleep on the word it keeps [`WAITERS`], so that whoever takes it next
     /// wakes another in its turn, even if the one that is woken here is killed before it runs.
     #[inline]
-    pub(crate) fn release(&self, word: &Word, value: u32) -> Option<usize> {
+    pub(crate) fn release(&self, word: &Word) -> Option<usize> {
         if word.value.load(Ordering::Relaxed) & OWNER != self.tid {
             return None;
         }
         self.set_pending(word.entry());
         self.unlink(word);
         let mut woken = 0;
-        let alone =
-            word.value.compare_exchange(self.tid, value, Ordering::SeqCst, Ordering::SeqCst);
+        let alone = word.value.compare_exchange(self.tid, 0, Ordering::SeqCst, Ordering::SeqCst);
         if alone.is_err() {
-            woken = Self::release_watched(word, value);
+            woken = Self::release_watched(word);
         }
         self.set_pending(0);
         Some(woken)
     }
 
     #[cold]
-    fn release_watched(word: &Word, value: u32) -> usize {
-        word.value.store(value | WAITERS, Ordering::SeqCst);
+    fn release_watched(word: &Word) -> usize {
+        word.value.store(WAITERS, Ordering::SeqCst);
         let woken = futex::wake(&word.value, 1);
         if woken == 0 {
             // Nobody sleeps. Who has taken it by now finds that out when it gives it back.
-            let _ = word.value.compare_exchange(
-                value | WAITERS,
-                value,
-                Ordering::SeqCst,
-                Ordering::SeqCst,
-            );
+            let _ = word.value.compare_exchange(WAITERS, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
         woken
     }
 
-    /// Gives back the word, which becomes 0, without waking anybody.
-    pub(crate) fn release_quietly(&self, word: &Word) {
+    /// Gives back the word, which becomes `value`, without waking anybody: it keeps [`WAITERS`].
+    pub(crate) fn release_quietly(&self, word: &Word, value: u32) {
         if word.value.load(Ordering::Relaxed) & OWNER != self.tid {
             return;
         }
         self.set_pending(word.entry());
         self.unlink(word);
         compiler_fence(Ordering::SeqCst);
-        word.value.store(0, Ordering::SeqCst);
+        // Others only add WAITERS meanwhile.
+        let alone =
+            word.value.compare_exchange(self.tid, value, Ordering::SeqCst, Ordering::SeqCst);
+        if alone.is_err() {
+            word.value.store(value | WAITERS, Ordering::SeqCst);
+        }
         self.set_pending(0);
     }
 

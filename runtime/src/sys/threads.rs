@@ -1,5 +1,6 @@
 //! Whether this process has a single thread, which is what makes `fork` safe.
 
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -36,4 +37,32 @@ fn threads_by_proc() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let count = status.lines().find_map(|line| line.strip_prefix("Threads:"))?;
     count.trim().parse().ok()
+}
+
+/// Whether a thread of some process, which ran this program, has ended, or is ending, or runs another
+/// program now; `None` where that is not to be told.
+pub(crate) fn has_ended(pid: u32, tid: u32) -> Option<bool> {
+    /// `PF_EXITING`: it is set before the kernel gives away what the thread holds.
+    const EXITING: u64 = 0x4;
+
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")) else {
+        return std::fs::exists("/proc/self").ok()?.then_some(true);
+    };
+    // After the name in parentheses, which may hold anything: the state, then numbers.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?;
+    let flags: u64 = fields.nth(5)?.parse().ok()?;
+    Some(matches!(state, "Z" | "X") || flags & EXITING != 0 || runs_another_program(pid))
+}
+
+fn runs_another_program(pid: u32) -> bool {
+    let program = |process: &str| {
+        let file = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    match (program(&pid.to_string()), program("self")) {
+        (Some(its), Some(ours)) => its != ours,
+        _ => false,
+    }
 }

@@ -1,0 +1,65 @@
+//! Looking again for a while before sleeping: as long as that pays.
+
+use std::cell::Cell;
+
+/// The most looks. The pauses between them double, so all take 252 pauses: some microseconds.
+const LOOKS: u32 = 6;
+const FIRST_PAUSE: u32 = 4;
+/// After so many waits without a look it is tried again.
+const TRY_AGAIN: u32 = 32;
+
+thread_local! {
+    /// How many looks this thread takes, and for how many waits that has been none.
+    static PAYS: Cell<(u32, u32)> = const { Cell::new((LOOKS, 0)) };
+}
+
+/// One wait's looks.
+#[derive(Debug)]
+pub(super) struct Spin {
+    left: u32,
+    pause: u32,
+}
+
+impl Spin {
+    pub(super) fn new() -> Self {
+        let (looks, without) = PAYS.get();
+        let left = match looks {
+            0 if without >= TRY_AGAIN => LOOKS,
+            0 => {
+                PAYS.set((0, without + 1));
+                0
+            }
+            _ => looks,
+        };
+        Self { left, pause: FIRST_PAUSE }
+    }
+
+    /// None at all.
+    pub(super) fn none() -> Self {
+        Self { left: 0, pause: FIRST_PAUSE }
+    }
+
+    /// Pauses before another look; false, at once, if it is time to sleep.
+    pub(super) fn pause(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        for _ in 0..self.pause {
+            std::hint::spin_loop();
+        }
+        self.pause *= 2;
+        self.left -= 1;
+        if self.left == 0 {
+            // Until the next look has shown something else, it did not pay.
+            PAYS.set((PAYS.get().0 / 2, 0));
+        }
+        true
+    }
+
+    /// What it looked for has come.
+    pub(super) fn paid(&self) {
+        if self.pause > FIRST_PAUSE {
+            PAYS.set((LOOKS, 0));
+        }
+    }
+}
