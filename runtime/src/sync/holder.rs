@@ -187,7 +187,7 @@ impl Names {
 }
 
 /// A thread's name, taken out of the memory that others write to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name([u64; WORDS]);
 
 impl Name {

@@ -156,17 +156,24 @@ impl Lock {
         &self.raw.word().notes()[1]
     }
 
-    /// Who has died with the lock: the one that has written that it holds it, unless that one lives.
-    /// Then it was killed right after it had taken it, and was most likely the last to try, but for
-    /// the calling thread, which has the token `own`.
+    /// Who has died with the lock. That is the one that has written that it holds it, unless that
+    /// one lives and others have tried since: then it is most likely the last of these, killed right
+    /// after it had taken the lock. (One that has become another program lives, too.)
+    ///
+    /// `own` is the calling thread's token, of which there is none before `tried_before`.
     #[cold]
     fn dead(&self, own: u64, tried_before: u64) -> Name {
         let holding = self.holding().load(Ordering::Relaxed);
         let taking = self.taking().load(Ordering::Relaxed);
         let taking = if taking == own { tried_before } else { taking };
-        let dead = [holding, taking].into_iter().map(|token| self.names.find(token));
-        let mut dead = dead.filter(|name| name.is_known() && name.has_ended());
-        dead.next().unwrap_or(Name::UNKNOWN)
+        let (holding, taking) = (self.names.find(holding), self.names.find(taking));
+        if holding.is_known() && (holding == taking || holding.has_ended()) {
+            holding
+        } else if taking.is_known() && taking.has_ended() {
+            taking
+        } else {
+            Name::UNKNOWN
+        }
     }
 
     fn poison_for(&self, name: Name) {

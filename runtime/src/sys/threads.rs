@@ -1,6 +1,5 @@
 //! Whether this process has a single thread, which is what makes `fork` safe.
 
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -39,8 +38,7 @@ fn threads_by_proc() -> Option<usize> {
     count.trim().parse().ok()
 }
 
-/// Whether a thread of some process, which ran this program, has ended, or is ending, or runs another
-/// program now; `None` where that is not to be told.
+/// Whether a thread of some process has ended, or is ending; `None` where that is not to be told.
 pub(crate) fn has_ended(pid: u32, tid: u32) -> Option<bool> {
     /// `PF_EXITING`: it is set before the kernel gives away what the thread holds.
     const EXITING: u64 = 0x4;
@@ -53,16 +51,5 @@ pub(crate) fn has_ended(pid: u32, tid: u32) -> Option<bool> {
     let mut fields = fields.split_whitespace();
     let state = fields.next()?;
     let flags: u64 = fields.nth(5)?.parse().ok()?;
-    Some(matches!(state, "Z" | "X") || flags & EXITING != 0 || runs_another_program(pid))
-}
-
-fn runs_another_program(pid: u32) -> bool {
-    let program = |process: &str| {
-        let file = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
-        Some((file.dev(), file.ino()))
-    };
-    match (program(&pid.to_string()), program("self")) {
-        (Some(its), Some(ours)) => its != ours,
-        _ => false,
-    }
+    Some(matches!(state, "Z" | "X") || flags & EXITING != 0)
 }
