@@ -126,7 +126,10 @@ pub enum Error {
 
     /// There is no room for so much shared memory: the machine, the cgroup or the limit of file
     /// sizes (`ulimit -f`) has less left. Nothing was allocated.
-    #[error("could not make {len} bytes of shared memory: {source}")]
+    #[error(
+        "could not make {len} bytes of shared memory: {source}: ask for less, or raise what the \
+         machine, the cgroup or `ulimit -f` allows"
+    )]
     SharedMemory {
         /// How many bytes were asked for.
         len: usize,
@@ -135,7 +138,7 @@ pub enum Error {
     },
 
     /// So many elements are more than any memory holds, or more than this kind of object can have.
-    #[error("{what} cannot have {len} elements: the most is {max}")]
+    #[error("{len} are too many for {what}: the most is {max}")]
     TooLarge {
         /// What was to be made.
         what: &'static str,

@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags};
 use crate::error::{Error, Result};
 use crate::pipe::{Duplex, Receiver};
 use crate::process::{Child, ChildHandle};
+use crate::shm::Split;
 use crate::sys::poll::{self, Wait};
 
 mod sealed {
@@ -38,6 +39,7 @@ waitable! {
     <> ChildHandle;
     <T> Receiver<T>;
     <S, R> Duplex<S, R>;
+    <T> Split<T>;
     <> BorrowedFd<'_>;
     <> OwnedFd;
     <> std::fs::File;

@@ -69,7 +69,7 @@ struct Lease(Arc<Endpoint>);
 /// }
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let (parts, whole) = SharedMut::collect(0..1000)?.split(2)?;
+/// let (parts, whole) = SharedMut::from_iter(0..1000)?.split(2)?;
 /// let children: Vec<_> =
 ///     parts.into_iter().map(|part| square(part).spawn()).collect::<Result<_, _>>()?;
 /// for child in children {
@@ -136,7 +136,8 @@ impl<T: Shareable> SharedMut<T> {
     /// # Errors
     /// As [`zeroed`](Self::zeroed).
     #[track_caller]
-    pub fn collect(values: impl IntoIterator<Item = T>) -> Result<Self> {
+    #[allow(clippy::should_implement_trait)] // which cannot fail
+    pub fn from_iter(values: impl IntoIterator<Item = T>) -> Result<Self> {
         // How much memory it needs must be known first.
         let mut values: Vec<Option<T>> = values.into_iter().map(Some).collect();
         let len = values.len();
@@ -218,8 +219,7 @@ impl<T: Shareable + Sync + Copy> SharedMut<T> {
     pub fn freeze(self) -> Result<SharedSlice<T>, FreezeError<T>> {
         self.check();
         if self.len() < self.object.segment().len() || !self.leases.is_empty() {
-            let source = Error::os("make a part of an array read-only", nix::Error::EBUSY);
-            return Err(FreezeError { array: Some(Box::new(self)), source });
+            return Err(FreezeError { array: Some(Box::new(self)), reason: NotFrozen::Part });
         }
         let Self { object, range, leases, gone, copy, populated } = self;
         match Object::freeze(object) {
@@ -227,7 +227,7 @@ impl<T: Shareable + Sync + Copy> SharedMut<T> {
             Err((object, source)) => {
                 let array =
                     object.map(|object| Self { object, range, leases, gone, copy, populated });
-                Err(FreezeError { array: array.map(Box::new), source })
+                Err(FreezeError { array: array.map(Box::new), reason: NotFrozen::InUse(source) })
             }
         }
     }
@@ -411,7 +411,7 @@ impl<T> fmt::Debug for Split<T> {
 
 /// An array could not be split. It is in here.
 #[derive(thiserror::Error)]
-#[error("{source}")]
+#[error("the array could not be split")]
 pub struct SplitError<T> {
     array: Box<SharedMut<T>>,
     source: Error,
@@ -426,17 +426,39 @@ impl<T> SplitError<T> {
 
 impl<T> fmt::Debug for SplitError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SplitError({})", self.source)
+        write!(f, "SplitError({self}: {})", self.source)
     }
 }
 
 /// An array could not be made read-only, as somebody can still write to it, or to a part of it.
-#[derive(thiserror::Error)]
-#[error("{source}: has every process that had a part of it ended, or let go of it?")]
 pub struct FreezeError<T> {
     array: Option<Box<SharedMut<T>>>,
-    source: Error,
+    reason: NotFrozen,
 }
+
+/// Why an array was not made read-only.
+enum NotFrozen {
+    Part,
+    InUse(Error),
+}
+
+impl<T> fmt::Display for FreezeError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            NotFrozen::Part => f.write_str(
+                "a part of an array cannot be made read-only: get the whole back by `Split::join`, \
+                 and freeze that",
+            ),
+            NotFrozen::InUse(error) => write!(
+                f,
+                "{error}: some process still has the array mapped, because it had a part of it: has \
+                 it ended, or dropped it?"
+            ),
+        }
+    }
+}
+
+impl<T> std::error::Error for FreezeError<T> {}
 
 impl<T> FreezeError<T> {
     /// The array; `None` if the system had no room left for mapping it again.

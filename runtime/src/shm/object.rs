@@ -299,7 +299,11 @@ impl<S: Kind, T: ?Sized + Content> Object<S, T> {
     /// An object with its state, and zeros for its content.
     fn allocate(state: S, len: usize, place: &Location<'_>) -> Result<Self> {
         S::check()?;
-        let too_large = || Error::TooLarge { what: S::NAME, len, max: max_len::<T::Element>() };
+        let too_large = || Error::TooLarge {
+            what: "elements in shared memory",
+            len,
+            max: max_len::<T::Element>(),
+        };
         let layout = Layout::of::<S, T>(len).ok_or_else(too_large)?;
         let contents = Contents { fingerprint: fingerprint::<S, T>(), len };
         let segment = Segment::create(

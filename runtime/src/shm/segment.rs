@@ -343,6 +343,12 @@ impl Segment {
         self.file.metadata().is_ok_and(|metadata| metadata.len() >= len as u64)
     }
 
+    /// What people are told of it: `Mutex #17 of process 4711, made at src/main.rs:12:5`.
+    pub(crate) fn describe(&self, what: &str) -> String {
+        let Id { maker, count, .. } = self.id();
+        format!("{what} #{count} of process {maker}, made at {}", self.place())
+    }
+
     /// Has the first `len` bytes be there. Any number of processes may do so at once.
     pub(crate) fn grow(&self, len: usize) -> Result<()> {
         if len > self.mapping().len() {

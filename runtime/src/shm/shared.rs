@@ -9,7 +9,7 @@ use std::panic::Location;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::object::{Content, Kind, Object};
-use super::shareable::Shareable;
+use super::shareable::{Shareable, Zeroable};
 use crate::error::Result;
 
 /// There is nothing beside the value.
@@ -85,6 +85,18 @@ impl<T: Shareable + Sync> Shared<[T]> {
     #[track_caller]
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
         Ok(Self { object: Object::from_fn(Plain, len, Location::caller(), element)? })
+    }
+
+    /// Puts so many zeros into shared memory. Python's `RawArray('d', len)`.
+    ///
+    /// # Errors
+    /// As [`from_fn`](Shared::from_fn).
+    #[track_caller]
+    pub fn zeroed(len: usize) -> Result<Self>
+    where
+        T: Zeroable,
+    {
+        Ok(Self { object: Object::zeroed(Plain, len, Location::caller())? })
     }
 }
 

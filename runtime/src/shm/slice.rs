@@ -45,7 +45,7 @@ impl Kind for Sealed {
 /// }
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let numbers = SharedSlice::collect(0..1000)?;
+/// let numbers = SharedSlice::from_iter(0..1000)?;
 /// let low = sum(numbers.clone(), 0..500).spawn()?;
 /// let high = sum(numbers.clone(), 500..1000).spawn()?;
 /// assert_eq!(low.join()? + high.join()?, 499_500);
@@ -79,7 +79,8 @@ impl<T: Shareable + Sync + Copy> SharedSlice<T> {
     /// # Errors
     /// As [`from_slice`](Self::from_slice).
     #[track_caller]
-    pub fn collect(values: impl IntoIterator<Item = T>) -> Result<Self> {
+    #[allow(clippy::should_implement_trait)] // which cannot fail
+    pub fn from_iter(values: impl IntoIterator<Item = T>) -> Result<Self> {
         let mut values = values.into_iter();
         let size = values.size_hint().0.saturating_mul(size_of::<T>());
         memfd::fits(size).map_err(|error| Error::shared_memory(size, error))?;

@@ -103,7 +103,7 @@ super::handle!(Barrier);
 #[derive(Debug, Clone)]
 #[must_use = "it makes nothing until `build` is called"]
 pub struct BarrierBuilder {
-    parties: u32,
+    parties: usize,
     timeout: Option<Duration>,
 }
 
@@ -123,9 +123,10 @@ impl BarrierBuilder {
         let nanoseconds =
             |timeout: Duration| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1);
         let (parties, max) = (self.parties, State::TAIL_MAX / 2);
-        if parties as usize > max {
-            return Err(Error::TooLarge { what: State::NAME, len: parties as usize, max });
+        if parties > max {
+            return Err(Error::TooLarge { what: "parties of a Barrier", len: parties, max });
         }
+        let parties = parties as u32;
         let state = State {
             mutex: RawMutex::new(),
             // Those of the last round may still be leaving when all of the next have come.
@@ -142,7 +143,7 @@ impl BarrierBuilder {
 /// Which of the parties this one was: as `std::sync::BarrierWaitResult`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BarrierWaitResult {
-    index: u32,
+    index: usize,
 }
 
 impl BarrierWaitResult {
@@ -151,8 +152,8 @@ impl BarrierWaitResult {
         self.index == 0
     }
 
-    /// A number from 0 to the number of parties, another for each. Python's return value of `wait`.
-    pub fn index(&self) -> u32 {
+    /// A number below that of the parties, another for each. Python's return value of `wait`.
+    pub fn index(&self) -> usize {
         self.index
     }
 }
@@ -162,26 +163,29 @@ impl BarrierWaitResult {
 #[non_exhaustive]
 pub enum BarrierError {
     /// One of them did not wait any longer. The barrier is broken.
-    #[error("the barrier is broken: one of its parties did not wait any longer")]
+    #[error(
+        "the barrier is broken, as one of its parties did not wait any longer: `reset()` mends it"
+    )]
     TimedOut,
     /// Somebody called [`abort`](Barrier::abort). The barrier is broken.
-    #[error("the barrier is broken: it was aborted")]
+    #[error("the barrier is broken, as it was aborted: `reset()` mends it")]
     Aborted,
     /// One of them was killed, or its thread or process ended otherwise, while it waited. The
     /// barrier is broken.
-    #[error("the barrier is broken: one of its parties died while it waited")]
+    #[error(
+        "the barrier is broken, as one of its parties died while it waited: `reset()` mends it"
+    )]
     WaiterDied,
     /// The [action](Barrier::wait_with) panicked. The barrier is broken.
-    #[error("the barrier is broken: the action panicked")]
+    #[error("the barrier is broken, as the action panicked: `reset()` mends it")]
     ActionFailed,
     /// Somebody called [`reset`](Barrier::reset) while some had come and others had not. The barrier
     /// is not broken.
     #[error("the barrier was reset while this thread waited")]
     Reset,
-    /// There is no room for so many threads, or this one holds 2,000 locks. The barrier is as
-    /// before.
+    /// There is no memory for so many threads. The barrier is as before.
     #[error("there is no place for so many threads at the barrier")]
-    TooMany,
+    NoRoom,
 }
 
 impl BarrierError {
@@ -202,12 +206,12 @@ impl Barrier {
     /// # Errors
     /// As [`Mutex::new`](crate::sync::Mutex::new), and [`Error::TooLarge`] for more than 8,192.
     #[track_caller]
-    pub fn new(parties: u32) -> Result<Self> {
+    pub fn new(parties: usize) -> Result<Self> {
         Self::builder(parties).build()
     }
 
     /// A barrier for so many parties, with more to be said about it.
-    pub fn builder(parties: u32) -> BarrierBuilder {
+    pub fn builder(parties: usize) -> BarrierBuilder {
         BarrierBuilder { parties, timeout: None }
     }
 
@@ -230,7 +234,9 @@ impl Barrier {
         self.come(Wait::at_most(timeout), || {})
     }
 
-    /// As [`wait`](Self::wait). The last to come calls its `action`, before anybody goes on.
+    /// As [`wait`](Self::wait). The last to come calls its `action`, before anybody goes on, be it
+    /// that their time is up: while it runs, the others, [`abort`](Self::abort) and
+    /// [`reset`](Self::reset) wait for its end.
     ///
     /// Python's `action` in the constructor: there all parties have the same.
     ///
@@ -264,13 +270,13 @@ impl Barrier {
     }
 
     /// How many must come.
-    pub fn parties(&self) -> u32 {
-        self.object.state().parties
+    pub fn parties(&self) -> usize {
+        self.object.state().parties as usize
     }
 
     /// How many have come, and wait. Python's `n_waiting`.
-    pub fn waiting(&self) -> u32 {
-        self.of_this_round().count() as u32
+    pub fn waiting(&self) -> usize {
+        self.of_this_round().count()
     }
 
     /// Whether it is broken.
@@ -347,8 +353,8 @@ impl Barrier {
             outcome => return Err(BarrierError::of(outcome)),
         }
         let before = self.waiting();
-        let slot = self.slot().ok_or(BarrierError::TooMany)?;
-        let index = state.parties.saturating_sub(before + 1);
+        let slot = self.slot().ok_or(BarrierError::NoRoom)?;
+        let index = self.parties().saturating_sub(before + 1);
         let outcome = if index == 0 {
             self.act(action, slot);
             drop(inside);

@@ -122,8 +122,9 @@ impl Condvar {
     /// Gives the mutex back, waits until it is notified, and takes the mutex again.
     ///
     /// # Errors
-    /// As [`Mutex::lock`]. [`TooMany`](LockError::TooMany), without having waited, if 15,360 threads
-    /// wait already.
+    /// As [`Mutex::lock`]. If it is another than [`Poisoned`](LockError::Poisoned), the mutex has been
+    /// given back: [`NoRoom`](LockError::NoRoom), without having waited, if 15,360 threads wait already,
+    /// or there is no memory for another.
     #[track_caller]
     pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> WaitResult<'a, T> {
         let (mutex, _) = self.wait_until(guard, Wait::Forever, Location::caller())?;
@@ -262,7 +263,7 @@ impl Condvar {
         at: &'static Location<'static>,
     ) -> Result<(&'a Mutex<T>, bool), NotLocked> {
         let inside = self.enter();
-        let Some(slot) = self.slot() else { return Err(NotLocked::TooMany) };
+        let slot = self.slot()?;
         drop(inside);
         // Only now that a notification would find it does it give the mutex back.
         let mutex = guard.release_to_wait();
@@ -285,32 +286,31 @@ impl Condvar {
     }
 
     /// A slot for the calling thread. Under the mutex of the slots.
-    fn slot(&self) -> Option<&Slot> {
-        let next_ticket = &self.object.state().next_ticket;
+    fn slot(&self) -> Result<&Slot, NotLocked> {
         if Thread::current().owns_too_many() {
-            return None;
+            return Err(NotLocked::TooMany);
         }
-        let ticket = next_ticket.fetch_add(1, Ordering::SeqCst);
+        let ticket = self.object.state().next_ticket.fetch_add(1, Ordering::SeqCst);
         loop {
             // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows,
             // and the thread leaves the slot before it returns to its caller.
             if let Some(slot) = unsafe { self.waiters().enter(ticket) } {
                 if self.waiters().few_free() {
-                    self.grow();
+                    let _ = self.grow(); // the next who comes tries again
                 }
-                return Some(slot);
+                return Ok(slot);
             }
-            self.grow()?;
+            self.grow().map_err(NotLocked::NoRoom)?;
         }
     }
 
     /// Makes room for twice as many. Under the mutex of the slots.
-    fn grow(&self) -> Option<()> {
+    fn grow(&self) -> Result<()> {
         let slots = &self.object.state().slots;
         let len = slots.load(Ordering::SeqCst);
-        self.object.grow_tail(len as usize * 2).ok()?;
+        self.object.grow_tail(len as usize * 2)?;
         slots.store(len * 2, Ordering::SeqCst);
-        Some(())
+        Ok(())
     }
 }
 

@@ -1,10 +1,10 @@
-//! Finding circles of threads that wait for each other's locks.
+//! Finding cycles of threads that wait for each other's locks.
 //!
 //! A detector is a table in shared memory. Each thread that uses a lock with this detector has a row
 //! in it: which locks it holds, and which one it waits for. Before a thread waits, it writes that
 //! down, and follows the table from the lock it wants to who holds it, to what that one waits for,
 //! and so on. All who are about to wait do so one after the other, under the table's mutex; so the
-//! last one to close a circle finds all the others in it.
+//! last one to close a cycle finds all the others in it.
 //!
 //! A row belongs to its thread as a lock does: the kernel marks it when the thread dies, and it is
 //! not looked at any more.
@@ -116,14 +116,14 @@ impl Kind for State {
     }
 }
 
-/// Finds circles of threads that wait for each other's locks, in whatever processes they are.
+/// Finds cycles of threads that wait for each other's locks, in whatever processes they are.
 ///
 /// Locks that were told of one detector, by [`Mutex::detect_deadlocks`] and its like, are watched
-/// together. A thread that would close a circle by waiting for one of them gets an error instead,
-/// which names all who are in the circle: their processes, what each waits for, and where. The
+/// together. A thread that would close a cycle by waiting for one of them gets an error instead,
+/// which names all who are in the cycle: their processes, what each waits for, and where. The
 /// others go on waiting, until that thread gives back what it holds.
 ///
-/// Waits with a timeout are not counted, as they end by themselves. A circle through something else
+/// Waits with a timeout are not counted, as they end by themselves. A cycle through something else
 /// (a pipe, a join, a semaphore) is not seen, nor is one through the 33rd lock that a thread holds at
 /// once.
 ///
@@ -149,7 +149,7 @@ impl Kind for State {
 ///     let _first = first.lock().unwrap();
 ///     both_hold_one.wait().unwrap();
 ///     match second.lock() {
-///         Err(LockError::Deadlock(deadlock)) => deadlock.circle().count(),
+///         Err(LockError::Deadlock(deadlock)) => deadlock.cycle().count(),
 ///         _ => 0,
 ///     }
 /// };
@@ -157,7 +157,7 @@ impl Kind for State {
 ///     let other = scope.spawn(|| take(&b, &a));
 ///     (take(&a, &b), other.join().unwrap())
 /// });
-/// assert_eq!(one + other, 2); // one of them was told, of a circle of two
+/// assert_eq!(one + other, 2); // one of them was told, of a cycle of two
 /// # Ok(())
 /// # }
 /// ```
@@ -249,17 +249,17 @@ impl DeadlockDetector {
         let announced = Announced(Some(row));
         let mut path = vec![row];
         if self.leads_back(wanted, &mut path) {
-            let circle = path.iter().map(|row| Waiting {
+            let cycle = path.iter().map(|row| Waiting {
                 who: row.who.get().to_holder(),
                 lock: row.lock.get(),
                 at: row.at.get(),
             });
-            return Err(Deadlock::new(circle.collect()));
+            return Err(Deadlock::new(cycle.collect()));
         }
         Ok(announced)
     }
 
-    /// Whether who waits for `wanted` waits for the first in `path`. Then `path` is the circle.
+    /// Whether who waits for `wanted` waits for the first in `path`. Then `path` is the cycle.
     fn leads_back<'a>(&'a self, wanted: [u64; 2], path: &mut Vec<&'a Row>) -> bool {
         for row in self.object.tail() {
             let alive = matches!(row.owner.occupancy(), Occupancy::Taken(_));

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use super::holder::Holder;
+use crate::error::Error;
 
 /// How the holder of a poisoned lock lost it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Cause {
+pub enum PoisonCause {
     /// It panicked.
     Panicked,
     /// It was killed, or its process or thread ended otherwise, while it held the lock.
@@ -21,18 +22,31 @@ pub enum Cause {
 /// `clear_poison` is called.
 pub struct PoisonError<G> {
     guard: G,
+    lock: String,
     // Boxed, as a result that is nearly always good should not be large.
     holder: Box<Holder>,
-    cause: Cause,
+    cause: PoisonCause,
+}
+
+/// Who poisoned which lock, and how.
+pub(crate) struct Poisoning {
+    pub(crate) lock: String,
+    pub(crate) holder: Holder,
+    pub(crate) cause: PoisonCause,
 }
 
 impl<G> PoisonError<G> {
-    pub(super) fn new(guard: G, (holder, cause): (Holder, Cause)) -> Self {
-        Self { guard, holder: Box::new(holder), cause }
+    pub(super) fn new(guard: G, Poisoning { lock, holder, cause }: Poisoning) -> Self {
+        Self { guard, lock, holder: Box::new(holder), cause }
     }
 
     pub(super) fn map<H>(self, map: impl FnOnce(G) -> H) -> PoisonError<H> {
-        PoisonError { guard: map(self.guard), holder: self.holder, cause: self.cause }
+        PoisonError {
+            guard: map(self.guard),
+            lock: self.lock,
+            holder: self.holder,
+            cause: self.cause,
+        }
     }
 
     /// The guard, for whoever can put right what the lock protects, or does not mind.
@@ -50,13 +64,23 @@ impl<G> PoisonError<G> {
         &mut self.guard
     }
 
+    /// The error without the guard, which can be passed on: see [`LockError::without_guard`].
+    pub fn without_guard(self) -> PoisonError<()> {
+        self.map(drop)
+    }
+
+    /// Which lock it is: `Mutex #17 of process 4711, made at src/main.rs:12:5`.
+    pub fn lock(&self) -> &str {
+        &self.lock
+    }
+
     /// Who held the lock.
     pub fn holder(&self) -> &Holder {
         &self.holder
     }
 
     /// How it lost the lock.
-    pub fn cause(&self) -> Cause {
+    pub fn cause(&self) -> PoisonCause {
         self.cause
     }
 }
@@ -73,14 +97,14 @@ impl<G> fmt::Debug for PoisonError<G> {
 impl<G> fmt::Display for PoisonError<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.cause {
-            Cause::Panicked => "panicked",
-            Cause::Died => "was killed, or exited,",
+            PoisonCause::Panicked => "panicked",
+            PoisonCause::Died => "was killed, or exited,",
         };
         write!(
             f,
-            "poisoned lock: {} {how} while it held the lock, so what the lock protects may be half \
-             changed: put it right through `into_inner()`, then call `clear_poison()`",
-            self.holder
+            "poisoned: {} {how} while it held the {}, so what that protects may be half changed: put it \
+             right through `into_inner()`, then call `clear_poison()`",
+            self.holder, self.lock
         )
     }
 }
@@ -90,13 +114,14 @@ impl<G> std::error::Error for PoisonError<G> {}
 /// Waiting for a lock would have been waiting for ever. Nothing was locked.
 ///
 /// Without [detection](crate::sync::DeadlockDetector) this is told of a thread that already holds
-/// the lock it wants; with it, of circles of any length.
+/// the lock it wants; with it, of cycles of any length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deadlock {
-    circle: Vec<Waiting>,
+    cycle: Vec<Waiting>,
+    advice: &'static str,
 }
 
-/// One member of a circle: a thread that holds what the one before it waits for.
+/// One member of a cycle: a thread that holds what the one before it waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) who: Holder,
@@ -107,31 +132,32 @@ pub(crate) struct Waiting {
 }
 
 impl Deadlock {
-    pub(super) fn new(circle: Vec<Waiting>) -> Self {
-        Self { circle }
+    /// Of several threads.
+    pub(super) fn new(cycle: Vec<Waiting>) -> Self {
+        Self { cycle, advice: "take these locks in one order, or by `lock_all`" }
     }
 
-    /// Everybody in the circle, beginning with the caller. Each waits for the next, the last for
+    /// Of a thread that has what it wants.
+    pub(super) fn of_one(waiting: Waiting, advice: &'static str) -> Self {
+        Self { cycle: vec![waiting], advice }
+    }
+
+    /// Everybody in the cycle, beginning with the caller. Each waits for the next, the last for
     /// the caller.
-    pub fn circle(&self) -> impl Iterator<Item = &Holder> {
-        self.circle.iter().map(|waiting| &waiting.who)
+    pub fn cycle(&self) -> impl Iterator<Item = &Holder> {
+        self.cycle.iter().map(|waiting| &waiting.who)
     }
 }
 
 impl fmt::Display for Deadlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("deadlock: ")?;
-        for (index, waiting) in self.circle.iter().enumerate() {
-            let (tie, verb) = match index {
-                0 => ("", "wants"),
-                _ => (", which is held by ", "which waits for"),
-            };
-            write!(f, "{tie}{}, {verb} the {} at {}", waiting.who, waiting.lock, waiting.at)?;
+        for (index, waiting) in self.cycle.iter().enumerate() {
+            let held_by = if index == 0 { "" } else { ", which is held by " };
+            write!(f, "{held_by}{} at {} waits for the {}", waiting.who, waiting.at, waiting.lock)?;
         }
-        f.write_str(match self.circle.len() {
-            1 => ", which it holds already: use a `ReentrantLock`, or drop the guard first",
-            _ => ", which the first of them holds: take these locks in one order, or by `lock_all`",
-        })
+        let by = if self.cycle.len() == 1 { "itself" } else { "the first of them" };
+        write!(f, ", which is held by {by}: {}", self.advice)
     }
 }
 
@@ -142,6 +168,24 @@ pub(super) const TOO_MANY: &str = "this thread holds 2,000 locks, permits and pl
                         keeps track of no more: drop some guards first";
 
 /// Why [`lock`](crate::sync::Mutex::lock) and its like give no guard at once.
+///
+/// What is written `unwrap_or_else(PoisonError::into_inner)` with std's locks is
+/// `unwrap_or_else(LockError::into_inner)` here. As with std's, `?` does not get it out of a function
+/// that owns the lock, because the guard in it borrows that; then it is
+/// `.map_err(LockError::without_guard)?`.
+///
+/// ```
+/// use offspring::sync::{LockError, Mutex};
+///
+/// fn increment(mutex: &Mutex<u32>) -> Result<u32, LockError<()>> {
+///     let mut guard = mutex.lock().map_err(LockError::without_guard)?;
+///     *guard += 1;
+///     Ok(*guard)
+/// }
+///
+/// assert_eq!(increment(&Mutex::new(1)?)?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 pub enum LockError<G> {
     /// It is held now, but who held it before left it in disorder.
@@ -150,6 +194,8 @@ pub enum LockError<G> {
     Deadlock(Deadlock),
     /// This thread holds 2,000 locks already, and the kernel keeps track of no more.
     TooMany,
+    /// There is no memory for another who takes part, or the most that can are there.
+    NoRoom(Error),
 }
 
 /// Why [`try_lock`](crate::sync::Mutex::try_lock) and its like give no guard.
@@ -161,6 +207,8 @@ pub enum TryLockError<G> {
     WouldBlock,
     /// This thread holds 2,000 locks already, and the kernel keeps track of no more.
     TooMany,
+    /// There is no memory for another who takes part, or the most that can are there.
+    NoRoom(Error),
 }
 
 /// Why [`lock_timeout`](crate::sync::Mutex::lock_timeout) and its like give no guard.
@@ -169,15 +217,20 @@ pub enum LockTimeoutError<G> {
     /// It is held now, but who held it before left it in disorder.
     Poisoned(PoisonError<G>),
     /// Somebody held it for the whole time.
-    TimedOut,
+    TimedOut {
+        /// Who held it in the end, as far as could be told.
+        holder: Option<Box<Holder>>,
+    },
     /// This thread holds it already.
     Deadlock(Deadlock),
     /// This thread holds 2,000 locks already, and the kernel keeps track of no more.
     TooMany,
+    /// There is no memory for another who takes part, or the most that can are there.
+    NoRoom(Error),
 }
 
 macro_rules! lock_error {
-    ($name:ident { $($variant:pat => $text:expr),* $(,)? }) => {
+    ($name:ident { $($same:ident $(($value:ident))? $({ $field:ident })? => $text:expr),* $(,)? }) => {
         impl<G> $name<G> {
             /// The guard of a poisoned lock, for whoever can put right what it protects, or does
             /// not mind.
@@ -192,8 +245,19 @@ macro_rules! lock_error {
                 }
             }
 
+            /// The same error without the guard, so that it can be passed on: it borrows nothing, and
+            /// can be sent to another thread. The lock, if it was taken, is given back.
+            pub fn without_guard(self) -> $name<()> {
+                match self {
+                    Self::Poisoned(poisoned) => $name::Poisoned(poisoned.without_guard()),
+                    $(Self::$same $(($value))? $({ $field })? => {
+                        $name::$same $(($value))? $({ $field })?
+                    })*
+                }
+            }
+
             /// What poisoned the lock, with the guard; `None` if the lock was not taken.
-            pub fn poisoned(self) -> Option<PoisonError<G>> {
+            pub fn into_poisoned(self) -> Option<PoisonError<G>> {
                 match self {
                     Self::Poisoned(poisoned) => Some(poisoned),
                     _ => None,
@@ -205,7 +269,7 @@ macro_rules! lock_error {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
                     Self::Poisoned(poisoned) => poisoned.fmt(f),
-                    $($variant => $text.fmt(f),)*
+                    $(Self::$same $(($value))? $({ $field })? => $text.fmt(f),)*
                 }
             }
         }
@@ -228,33 +292,59 @@ macro_rules! lock_error {
 }
 
 lock_error!(LockError {
-    Self::Deadlock(deadlock) => deadlock,
-    Self::TooMany => TOO_MANY,
+    Deadlock(deadlock) => deadlock,
+    TooMany => TOO_MANY,
+    NoRoom(error) => error,
 });
 lock_error!(TryLockError {
-    Self::WouldBlock => "somebody holds the lock",
-    Self::TooMany => TOO_MANY,
+    WouldBlock => "somebody holds the lock: `{:?}` of the lock shows who",
+    TooMany => TOO_MANY,
+    NoRoom(error) => error,
 });
 lock_error!(LockTimeoutError {
-    Self::TimedOut => "somebody held the lock for the whole time",
-    Self::Deadlock(deadlock) => deadlock,
-    Self::TooMany => TOO_MANY,
+    TimedOut { holder } => Held(holder.as_deref()),
+    Deadlock(deadlock) => deadlock,
+    TooMany => TOO_MANY,
+    NoRoom(error) => error,
 });
+
+/// What [`lock`](crate::sync::Mutex::lock) and its like give: as `std::sync::LockResult`.
+pub type LockResult<G> = Result<G, LockError<G>>;
+/// What [`try_lock`](crate::sync::Mutex::try_lock) and its like give: as `std::sync::TryLockResult`.
+pub type TryLockResult<G> = Result<G, TryLockError<G>>;
+/// What [`lock_timeout`](crate::sync::Mutex::lock_timeout) and its like give.
+pub type LockTimeoutResult<G> = Result<G, LockTimeoutError<G>>;
+
+/// Who has held a lock for all of the time.
+struct Held<'a>(Option<&'a Holder>);
+
+impl fmt::Display for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(holder) => {
+                write!(f, "the lock was held for the whole time, in the end by {holder}")
+            }
+            None => f.write_str("the lock was held for the whole time"),
+        }
+    }
+}
 
 /// Why a lock was not taken, whatever the operation.
 #[derive(Debug)]
 pub(crate) enum NotLocked {
-    TimedOut,
+    TimedOut(Option<Holder>),
     Deadlock(Deadlock),
     TooMany,
+    NoRoom(Error),
 }
 
 impl<G> From<NotLocked> for LockError<G> {
     fn from(reason: NotLocked) -> Self {
         match reason {
-            NotLocked::TimedOut => unreachable!("it waits for as long as it takes"),
+            NotLocked::TimedOut(_) => unreachable!("it waits for as long as it takes"),
             NotLocked::Deadlock(deadlock) => Self::Deadlock(deadlock),
             NotLocked::TooMany => Self::TooMany,
+            NotLocked::NoRoom(error) => Self::NoRoom(error),
         }
     }
 }
@@ -263,8 +353,9 @@ impl<G> From<NotLocked> for TryLockError<G> {
     fn from(reason: NotLocked) -> Self {
         match reason {
             // Held, if only by the caller.
-            NotLocked::TimedOut | NotLocked::Deadlock(_) => Self::WouldBlock,
+            NotLocked::TimedOut(_) | NotLocked::Deadlock(_) => Self::WouldBlock,
             NotLocked::TooMany => Self::TooMany,
+            NotLocked::NoRoom(error) => Self::NoRoom(error),
         }
     }
 }
@@ -272,9 +363,10 @@ impl<G> From<NotLocked> for TryLockError<G> {
 impl<G> From<NotLocked> for LockTimeoutError<G> {
     fn from(reason: NotLocked) -> Self {
         match reason {
-            NotLocked::TimedOut => Self::TimedOut,
+            NotLocked::TimedOut(holder) => Self::TimedOut { holder: holder.map(Box::new) },
             NotLocked::Deadlock(deadlock) => Self::Deadlock(deadlock),
             NotLocked::TooMany => Self::TooMany,
+            NotLocked::NoRoom(error) => Self::NoRoom(error),
         }
     }
 }

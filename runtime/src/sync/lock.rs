@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use super::detector::DeadlockDetector;
-use super::errors::{Cause, Deadlock, NotLocked, Waiting};
+use super::errors::{Deadlock, NotLocked, PoisonCause, Poisoning, Waiting};
 use super::holder::{self, Holder, Name, Names, Signature};
 use super::kernel::{AtomicU32, AtomicU64, Thread, Wait};
 use super::raw::{NotTaken, RawMutex, Taken};
@@ -43,7 +43,16 @@ pub(crate) struct Subject<'a> {
 impl Subject<'_> {
     /// The lock in words: it is told apart by where it was made.
     pub(crate) fn describe(&self) -> String {
-        format!("{} made at {}", self.what, self.segment.place())
+        self.segment.describe(self.what)
+    }
+
+    /// What is to be done about a thread that wants it and has it.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self.what {
+            "Once" | "OnceLock" => "the work must not ask for itself",
+            "RwLock" => "drop its other guard first",
+            _ => "drop its guard first, or use a `ReentrantLock`",
+        }
     }
 }
 
@@ -102,7 +111,10 @@ impl Lock {
                     self.poison_for(self.dead(token, tried_before));
                 }
             }
-            Err(NotTaken::TimedOut) => return Err(NotLocked::TimedOut),
+            Err(NotTaken::TimedOut) if wait == Wait::Never => {
+                return Err(NotLocked::TimedOut(None));
+            }
+            Err(NotTaken::TimedOut) => return Err(NotLocked::TimedOut(self.holder())),
             Err(NotTaken::Refused(deadlock)) => return Err(NotLocked::Deadlock(deadlock)),
             Err(NotTaken::Own) => return Err(NotLocked::Deadlock(self.own(subject, at))),
         }
@@ -183,19 +195,20 @@ impl Lock {
 
     /// Who has poisoned the lock, if it is.
     #[inline]
-    pub(crate) fn poisoned(&self) -> Option<(Holder, Cause)> {
+    pub(crate) fn poisoned(&self, subject: Subject<'_>) -> Option<Poisoning> {
         match self.poison.load(Ordering::Relaxed) {
             SOUND => None,
-            how => Some(self.culprit(how)),
+            how => Some(self.poisoning(how, subject)),
         }
     }
 
     #[cold]
-    fn culprit(&self, how: u32) -> (Holder, Cause) {
-        (
-            self.culprit.get().to_holder(),
-            if how == PANICKED { Cause::Panicked } else { Cause::Died },
-        )
+    fn poisoning(&self, how: u32, subject: Subject<'_>) -> Poisoning {
+        Poisoning {
+            lock: subject.describe(),
+            holder: self.culprit.get().to_holder(),
+            cause: if how == PANICKED { PoisonCause::Panicked } else { PoisonCause::Died },
+        }
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {
@@ -225,12 +238,13 @@ impl Lock {
         // SAFETY: this thread holds the lock, so it was this process that wrote the address, which
         // is that of a constant of this very program.
         let taken = unsafe { place.as_ref() };
-        let taken = taken.map_or_else(String::new, |taken| format!(", taken at {taken}"));
-        Deadlock::new(vec![Waiting {
+        let taken = taken.map_or_else(String::new, |taken| format!(" (and taken at {taken})"));
+        let waiting = Waiting {
             who: holder::own().to_holder(),
             lock: format!("{}{taken}", subject.describe()),
             at: at.to_string(),
-        }])
+        };
+        Deadlock::of_one(waiting, subject.advice())
     }
 
     /// Whether a thread of this process has the lock, so that its memory must stay.

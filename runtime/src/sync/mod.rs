@@ -37,6 +37,8 @@
 //!
 //! # Rules
 //!
+//! - Hand the lock to the process that is to use it, as an argument. A `static` lock is another one in
+//!   each process.
 //! - A guard belongs to the thread that locked, and cannot be moved to another.
 //! - Waits with a timeout go by the monotonic clock; setting the clock changes nothing.
 //! - Locks can be used in destructors, while a thread unwinds, and in exit handlers; in signal handlers
@@ -72,7 +74,7 @@
 //! # }
 //! ```
 //!
-//! How it works is in `README.md` beside this file.
+//! How it works is told in the [repository](https://github.com/offspring-rs/offspring/blob/main/runtime/src/sync/README.md).
 
 mod barrier;
 mod condvar;
@@ -101,7 +103,10 @@ use crate::sys::robust;
 pub use barrier::{Barrier, BarrierBuilder, BarrierError, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
 pub use detector::DeadlockDetector;
-pub use errors::{Cause, Deadlock, LockError, LockTimeoutError, PoisonError, TryLockError};
+pub use errors::{
+    Deadlock, LockError, LockResult, LockTimeoutError, LockTimeoutResult, PoisonCause, PoisonError,
+    TryLockError, TryLockResult,
+};
 pub use event::Event;
 pub use holder::Holder;
 pub(crate) use holder::name_process;
@@ -148,6 +153,10 @@ macro_rules! handle {
                 Self { object: self.object.clone(), detector: self.detector.clone() }
             }
         }
+
+        // As std's: what a panic leaves half done is told by the poison.
+        impl<T: ?Sized> std::panic::UnwindSafe for $name<T> {}
+        impl<T: ?Sized> std::panic::RefUnwindSafe for $name<T> {}
 
         impl<T: ?Sized + $crate::shm::object::Content> serde::Serialize for $name<T> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -16,9 +16,9 @@ use super::kernel::Wait;
 use super::lock::{Lock, Subject};
 use super::order;
 use crate::error::Result;
-use crate::shm::Shareable;
 use crate::shm::object::{Kind, Object};
 use crate::shm::segment::{Id, Segment};
+use crate::shm::{Shareable, Zeroable};
 
 impl Kind for Lock {
     const NAME: &'static str = "Mutex";
@@ -39,8 +39,13 @@ impl Kind for Lock {
 /// `Value` or `Array` that it protects; for a lock alone, `Mutex<()>`.
 ///
 /// This is a handle: a clone is another handle to the same mutex, and so is what arrives when a
-/// handle is sent to another process. Each holds a descriptor and a page of memory. When the last
-/// handle is gone, so is the mutex.
+/// handle is sent to another process. Each process that has one holds a descriptor and a page of
+/// memory. When the last handle is gone, so is the mutex. (Hence no `get_mut`, `into_inner` or
+/// `Default`: no handle knows that it is the only one, and making one can fail.)
+///
+/// Python's `Lock` may be released by another process than the one that has taken it; this one may
+/// not. For that, use a [`Semaphore`](crate::sync::Semaphore) and
+/// [`Permit::forget`](crate::sync::Permit::forget).
 ///
 /// The value is plain data, [`Shareable`]. A slice is made by [`from_slice`](Mutex::from_slice) or
 /// [`from_fn`](Mutex::from_fn).
@@ -123,6 +128,18 @@ impl<T: Shareable> Mutex<[T]> {
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
         Object::from_fn(Lock::new(), len, Location::caller(), element).map(Self::of)
     }
+
+    /// A mutex that protects so many zeros. Python's `Array('d', len)`.
+    ///
+    /// # Errors
+    /// As [`from_fn`](Mutex::from_fn).
+    #[track_caller]
+    pub fn zeroed(len: usize) -> Result<Self>
+    where
+        T: Zeroable,
+    {
+        Object::zeroed(Lock::new(), len, Location::caller()).map(Self::of)
+    }
 }
 
 impl<T: ?Sized> Mutex<T> {
@@ -130,7 +147,7 @@ impl<T: ?Sized> Mutex<T> {
         Self { object, detector: None }
     }
 
-    /// Has waiting for this mutex checked for circles: see [`DeadlockDetector`]. It holds for this
+    /// Has waiting for this mutex checked for cycles: see [`DeadlockDetector`]. It holds for this
     /// handle and for what is cloned from it or sent, so do it before there are others.
     #[must_use]
     pub fn detect_deadlocks(mut self, detector: &DeadlockDetector) -> Self {
@@ -143,7 +160,7 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     /// [`Poisoned`](LockError::Poisoned), with the guard, if who held it before panicked or died.
     /// [`Deadlock`](LockError::Deadlock), at once, if this thread holds it already, or if waiting
-    /// for it would close a circle that a [`DeadlockDetector`] sees.
+    /// for it would close a cycle that a [`DeadlockDetector`] sees.
     /// [`TooMany`](LockError::TooMany) if this thread holds 2,000 locks.
     // Always (as with the other locks), so that the guard is made where it is used: to pass it
     // through memory costs more than the compare-and-swap.
@@ -226,7 +243,7 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     #[inline]
-    fn subject(&self) -> Subject<'_> {
+    pub(super) fn subject(&self) -> Subject<'_> {
         Subject {
             what: Lock::NAME,
             segment: self.object.segment(),
@@ -254,7 +271,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline(always)]
     pub(super) fn guard(&self) -> Result<MutexGuard<'_, T>, PoisonError<MutexGuard<'_, T>>> {
         let guard = self.guard_anyway(false);
-        match self.lock_state().poisoned() {
+        match self.lock_state().poisoned(self.subject()) {
             None => Ok(guard),
             Some(how) => Err(PoisonError::new(guard, how)),
         }

@@ -81,7 +81,7 @@ impl<const VALUE: bool> State<VALUE> {
         if self.is_done() {
             return Ok(());
         }
-        if let Some(how) = self.lock.poisoned()
+        if let Some(how) = self.lock.poisoned(subject)
             && !force
         {
             return Err(OnceError::Poisoned(PoisonError::new((), how)));
@@ -101,7 +101,12 @@ impl<const VALUE: bool> State<VALUE> {
 pub enum OnceError {
     /// Who did the work before panicked or died in the middle of it. See
     /// [`call_once_force`](Once::call_once_force).
-    #[error("the work was begun and not finished: {0}")]
+    #[error(
+        "{} died, or panicked, in the middle of the work of the {}: look what is there, then call \
+         `call_once_force`",
+        .0.holder(),
+        .0.lock()
+    )]
     Poisoned(PoisonError<()>),
     /// The work itself asked for the work to be done.
     #[error("the work waits for itself: {0}")]
@@ -172,6 +177,9 @@ impl Once {
     ///
     /// # Errors
     /// [`OnceError`], but not [`Poisoned`](OnceError::Poisoned).
+    ///
+    /// # Panics
+    /// If `work` does.
     #[track_caller]
     pub fn call_once_force(&self, work: impl FnOnce()) -> Result<(), OnceError> {
         self.call(true, work)

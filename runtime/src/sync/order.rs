@@ -1,18 +1,18 @@
-//! Several mutexes at once, in an order that is the same for all: so that no circle can come about.
+//! Several mutexes at once, in an order that is the same for all: so that no cycle can come about.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::errors::{Cause, Deadlock, NotLocked, PoisonError, Waiting};
-use super::holder::{self, Holder};
+use super::errors::{Deadlock, NotLocked, PoisonError, Poisoning, Waiting};
+use super::holder;
 use super::kernel::{Thread, Wait};
 use super::mutex::{Mutex, MutexGuard};
 use crate::shm::segment::{Id, Segment};
 
 /// Takes several mutexes, always in the same order, whatever order they are given in, so that
-/// callers of this can never wait for each other in a circle.
+/// callers of this can never wait for each other in a cycle.
 ///
 /// The order is that in which the mutexes were made, on all of the machine. `locks` is a tuple of up
 /// to eight `&Mutex`es, of which the result is a tuple of guards, or a slice of mutexes, or of
@@ -23,6 +23,8 @@ use crate::shm::segment::{Id, Segment};
 /// somebody else holds it just then: so the mistake shows at the first try, and not only when two
 /// processes meet. Mutexes that are taken by [`Mutex::lock`] are not looked at: see
 /// [`DeadlockDetector`](crate::sync::DeadlockDetector) for these.
+///
+/// If a process dies with several of them, each is poisoned.
 ///
 /// The equivalent for Python is the recipe with a context manager that sorts locks by their `id`.
 ///
@@ -99,14 +101,40 @@ impl<G> LockAllError<G> {
             other => panic!("{other}"),
         }
     }
+
+    /// The same error without the guards, so that it can be passed on: see
+    /// [`LockError::without_guard`](crate::sync::LockError::without_guard).
+    pub fn without_guard(self) -> LockAllError<()> {
+        match self {
+            Self::Poisoned(poisoned) => LockAllError::Poisoned(poisoned.without_guard()),
+            Self::OutOfOrder(out_of_order) => LockAllError::OutOfOrder(out_of_order),
+            Self::Deadlock(deadlock) => LockAllError::Deadlock(deadlock),
+            Self::TooMany => LockAllError::TooMany,
+        }
+    }
+
+    /// What poisoned one of the mutexes, with the guards; `None` if they were not taken.
+    pub fn into_poisoned(self) -> Option<PoisonError<G>> {
+        match self {
+            Self::Poisoned(poisoned) => Some(poisoned),
+            _ => None,
+        }
+    }
+}
+
+impl<G> From<PoisonError<G>> for LockAllError<G> {
+    fn from(poisoned: PoisonError<G>) -> Self {
+        Self::Poisoned(poisoned)
+    }
 }
 
 impl<G> From<NotLocked> for LockAllError<G> {
     fn from(reason: NotLocked) -> Self {
         match reason {
-            NotLocked::TimedOut => unreachable!("it waits for as long as it takes"),
+            NotLocked::TimedOut(_) => unreachable!("it waits for as long as it takes"),
             NotLocked::Deadlock(deadlock) => Self::Deadlock(deadlock),
             NotLocked::TooMany => Self::TooMany,
+            NotLocked::NoRoom(_) => unreachable!("a mutex has no slots"),
         }
     }
 }
@@ -140,7 +168,7 @@ pub struct OutOfOrder {
 }
 
 impl OutOfOrder {
-    /// The mutex that this thread holds: where it was made.
+    /// The mutex that this thread holds: `Mutex #17 of process 4711, made at src/main.rs:12:5`.
     pub fn held(&self) -> &str {
         &self.held
     }
@@ -150,7 +178,7 @@ impl OutOfOrder {
         &self.held_at
     }
 
-    /// The mutex that was to be taken: where it was made.
+    /// The mutex that was to be taken, told in the same way.
     pub fn wanted(&self) -> &str {
         &self.wanted
     }
@@ -165,9 +193,8 @@ impl fmt::Display for OutOfOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "locks out of order: the Mutex made at {} is wanted at {}, but comes before the Mutex \
-             made at {}, which this thread has held since {}: take both in one `lock_all`, or this \
-             one first",
+            "locks out of order: the {} is wanted at {}, but comes before the {}, which this thread has \
+             held since {}: take both in one `lock_all`, or the former first",
             self.wanted, self.wanted_at, self.held, self.held_at
         )
     }
@@ -215,7 +242,7 @@ trait AnyMutex {
     fn segment(&self) -> &Arc<Segment>;
     fn acquire(&self, at: &'static Location<'static>) -> Result<(), NotLocked>;
     fn give_back(&self);
-    fn poisoned(&self) -> Option<(Holder, Cause)>;
+    fn poisoned(&self) -> Option<Poisoning>;
 }
 
 impl<T: ?Sized> AnyMutex for Mutex<T> {
@@ -235,8 +262,8 @@ impl<T: ?Sized> AnyMutex for Mutex<T> {
         self.release(true);
     }
 
-    fn poisoned(&self) -> Option<(Holder, Cause)> {
-        self.lock_state().poisoned()
+    fn poisoned(&self) -> Option<Poisoning> {
+        self.lock_state().poisoned(self.subject())
     }
 }
 
@@ -244,23 +271,31 @@ impl<T: ?Sized> AnyMutex for Mutex<T> {
 fn take<G>(
     mutexes: &[&dyn AnyMutex],
     at: &'static Location<'static>,
-) -> Result<Option<(Holder, Cause)>, LockAllError<G>> {
+) -> Result<Option<Poisoning>, LockAllError<G>> {
     let mut in_order: Vec<_> = mutexes.to_vec();
     in_order.sort_by_key(|mutex| mutex.id());
+    let deadlock = |mutex: &dyn AnyMutex, advice| {
+        let who = holder::own().to_holder();
+        let lock = mutex.segment().describe("Mutex");
+        let waiting = Waiting { who, lock, at: at.to_string() };
+        Err(LockAllError::Deadlock(Deadlock::of_one(waiting, advice)))
+    };
     if let Some(twice) = in_order.windows(2).find(|pair| pair[0].id() == pair[1].id()) {
-        return Err(LockAllError::Deadlock(Deadlock::new(vec![Waiting {
-            who: holder::own().to_holder(),
-            lock: format!("Mutex made at {}", twice[0].segment().place()),
-            at: at.to_string(),
-        }])));
+        return deadlock(twice[0], "it is listed twice in one `lock_all`: list it once");
     }
     let Some(first) = in_order.first() else { return Ok(None) };
+    let is_held = |mutex: &&&dyn AnyMutex| {
+        with_held(|held| held.iter().any(|held| held.id == mutex.id())).unwrap_or(false)
+    };
+    if let Some(held) = in_order.iter().find(is_held) {
+        return deadlock(*held, "drop its guard first");
+    }
     let later = with_held(|held| {
         let last = held.iter().max_by_key(|held| held.id)?;
-        (last.id >= first.id()).then(|| OutOfOrder {
-            held: last.segment.place().to_owned(),
+        (last.id > first.id()).then(|| OutOfOrder {
+            held: last.segment.describe("Mutex"),
             held_at: last.at.to_string(),
-            wanted: first.segment().place().to_owned(),
+            wanted: first.segment().describe("Mutex"),
             wanted_at: at.to_string(),
         })
     });
@@ -283,7 +318,7 @@ fn take<G>(
     Ok(in_order.iter().find_map(|mutex| mutex.poisoned()))
 }
 
-fn with_poison<G>(guards: G, poison: Option<(Holder, Cause)>) -> Result<G, LockAllError<G>> {
+fn with_poison<G>(guards: G, poison: Option<Poisoning>) -> Result<G, LockAllError<G>> {
     match poison {
         None => Ok(guards),
         Some(how) => Err(LockAllError::Poisoned(PoisonError::new(guards, how))),
@@ -317,7 +352,7 @@ tuple!(A 0, B 1, C 2, D 3, E 4, F 5);
 tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
 tuple!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 
-fn lock_slice<'a, T: 'a>(
+fn lock_slice<'a, T: ?Sized + 'a>(
     mutexes: impl Iterator<Item = &'a Mutex<T>> + Clone,
     at: &'static Location<'static>,
 ) -> Result<Vec<MutexGuard<'a, T>>, LockAllError<Vec<MutexGuard<'a, T>>>> {
@@ -326,51 +361,30 @@ fn lock_slice<'a, T: 'a>(
     with_poison(mutexes.map(|mutex| mutex.guard_anyway(true)).collect(), poison)
 }
 
-impl<T> sealed::Sealed for &[Mutex<T>] {}
-impl<T> sealed::Sealed for &[&Mutex<T>] {}
-impl<T, const N: usize> sealed::Sealed for &[Mutex<T>; N] {}
-impl<T> sealed::Sealed for &Vec<Mutex<T>> {}
+/// Implements it for lists of mutexes, and of references to them.
+macro_rules! list {
+    ($([$($generics:tt)*] $list:ty $(, $copied:ident)?;)*) => {$(
+        impl<$($generics)*> sealed::Sealed for $list {}
 
-impl<'a, T> LockAll for &'a [Mutex<T>] {
-    type Guards = Vec<MutexGuard<'a, T>>;
+        impl<$($generics)*> LockAll for $list {
+            type Guards = Vec<MutexGuard<'a, T>>;
 
-    fn lock_all(
-        self,
-        at: &'static Location<'static>,
-    ) -> Result<Self::Guards, LockAllError<Self::Guards>> {
-        lock_slice(self.iter(), at)
-    }
+            fn lock_all(
+                self,
+                at: &'static Location<'static>,
+            ) -> Result<Self::Guards, LockAllError<Self::Guards>> {
+                lock_slice(self.iter()$(.$copied())?, at)
+            }
+        }
+    )*};
 }
 
-impl<'a, T> LockAll for &[&'a Mutex<T>] {
-    type Guards = Vec<MutexGuard<'a, T>>;
-
-    fn lock_all(
-        self,
-        at: &'static Location<'static>,
-    ) -> Result<Self::Guards, LockAllError<Self::Guards>> {
-        lock_slice(self.iter().copied(), at)
-    }
-}
-
-impl<'a, T, const N: usize> LockAll for &'a [Mutex<T>; N] {
-    type Guards = Vec<MutexGuard<'a, T>>;
-
-    fn lock_all(
-        self,
-        at: &'static Location<'static>,
-    ) -> Result<Self::Guards, LockAllError<Self::Guards>> {
-        lock_slice(self.iter(), at)
-    }
-}
-
-impl<'a, T> LockAll for &'a Vec<Mutex<T>> {
-    type Guards = Vec<MutexGuard<'a, T>>;
-
-    fn lock_all(
-        self,
-        at: &'static Location<'static>,
-    ) -> Result<Self::Guards, LockAllError<Self::Guards>> {
-        lock_slice(self.iter(), at)
-    }
+list! {
+    ['a, T: ?Sized] &'a [Mutex<T>];
+    ['a, T: ?Sized] &'a Vec<Mutex<T>>;
+    ['a, T: ?Sized, const N: usize] &'a [Mutex<T>; N];
+    ['a, T: ?Sized] &[&'a Mutex<T>], copied;
+    ['a, T: ?Sized] &Vec<&'a Mutex<T>>, copied;
+    ['a, T: ?Sized, const N: usize] &[&'a Mutex<T>; N], copied;
+    ['a, T: ?Sized, const N: usize] [&'a Mutex<T>; N], copied;
 }

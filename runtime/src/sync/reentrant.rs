@@ -88,14 +88,31 @@ impl<T: Shareable> ReentrantLock<T> {
     /// As [`Mutex::new`](crate::sync::Mutex::new).
     #[track_caller]
     pub fn new(value: T) -> Result<Self> {
-        let state = State { lock: Lock::new(), again: AtomicU32::new(0) };
-        let object = Object::new(state, value, Location::caller())?;
+        let object = Object::new(State::new(), value, Location::caller())?;
         Ok(Self { object, detector: None })
     }
 }
 
+impl<T: Shareable> ReentrantLock<[T]> {
+    /// A lock that protects `len` values: `element(0)`, `element(1)` and so on.
+    ///
+    /// # Errors
+    /// As [`Mutex::from_fn`](crate::sync::Mutex::from_fn).
+    #[track_caller]
+    pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
+        let object = Object::from_fn(State::new(), len, Location::caller(), element)?;
+        Ok(Self { object, detector: None })
+    }
+}
+
+impl State {
+    const fn new() -> Self {
+        Self { lock: Lock::new(), again: AtomicU32::new(0) }
+    }
+}
+
 impl<T: ?Sized> ReentrantLock<T> {
-    /// Has waiting for this lock checked for circles: see [`DeadlockDetector`]. It holds for this
+    /// Has waiting for this lock checked for cycles: see [`DeadlockDetector`]. It holds for this
     /// handle and for what is cloned from it or sent, so do it before there are others.
     #[must_use]
     pub fn detect_deadlocks(mut self, detector: &DeadlockDetector) -> Self {
@@ -107,7 +124,7 @@ impl<T: ?Sized> ReentrantLock<T> {
     ///
     /// # Errors
     /// [`Poisoned`](LockError::Poisoned), with the guard, if who held it before panicked or died.
-    /// [`Deadlock`](LockError::Deadlock) if waiting would close a circle that a
+    /// [`Deadlock`](LockError::Deadlock) if waiting would close a cycle that a
     /// [`DeadlockDetector`] sees. [`TooMany`](LockError::TooMany) if this thread holds 2,000 locks.
     ///
     /// # Panics
@@ -194,7 +211,7 @@ impl<T: ?Sized> ReentrantLock<T> {
             panicking: thread::panicking(),
             of_thread: PhantomData,
         };
-        match self.object.state().lock.poisoned() {
+        match self.object.state().lock.poisoned(self.subject()) {
             None => Ok(guard),
             Some(how) => Err(PoisonError::new(guard, how)),
         }
@@ -264,6 +281,12 @@ impl<T: ?Sized> Deref for ReentrantLockGuard<'_, T> {
 }
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for ReentrantLockGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for ReentrantLockGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }

@@ -23,8 +23,8 @@ use super::kernel::{self, AtomicU32, OWNER, Thread, WAITERS, Wait};
 use super::lock::{Lock, Subject};
 use super::slots::{self, Occupancy, Slot};
 use crate::error::Result;
-use crate::shm::Shareable;
 use crate::shm::object::{Kind, Object};
+use crate::shm::{Shareable, Zeroable};
 
 /// How often a thread looks again before it sleeps.
 const SPINS: usize = 100;
@@ -139,6 +139,18 @@ impl<T: Shareable + Sync> RwLock<[T]> {
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
         Object::from_fn(State::new(), len, Location::caller(), element).map(Self::of)
     }
+
+    /// A lock that protects so many zeros.
+    ///
+    /// # Errors
+    /// As [`Mutex::from_fn`](crate::sync::Mutex::from_fn).
+    #[track_caller]
+    pub fn zeroed(len: usize) -> Result<Self>
+    where
+        T: Zeroable,
+    {
+        Object::zeroed(State::new(), len, Location::caller()).map(Self::of)
+    }
 }
 
 impl<T: ?Sized> RwLock<T> {
@@ -146,7 +158,7 @@ impl<T: ?Sized> RwLock<T> {
         Self { object, detector: None }
     }
 
-    /// Has waiting for this lock checked for circles: see [`DeadlockDetector`]. It holds for this
+    /// Has waiting for this lock checked for cycles: see [`DeadlockDetector`]. It holds for this
     /// handle and for what is cloned from it or sent, so do it before there are others.
     #[must_use]
     pub fn detect_deadlocks(mut self, detector: &DeadlockDetector) -> Self {
@@ -154,13 +166,14 @@ impl<T: ?Sized> RwLock<T> {
         self
     }
 
-    /// Waits until nobody writes, and reads.
+    /// Waits until nobody writes or waits for writing, and reads.
     ///
     /// # Errors
     /// [`Poisoned`](LockError::Poisoned), with the guard, if a writer panicked or died.
     /// [`Deadlock`](LockError::Deadlock), at once, if this thread writes, or if waiting would close
-    /// a circle that a [`DeadlockDetector`] sees. [`TooMany`](LockError::TooMany) if this thread
-    /// holds 2,000 locks, or the lock has 16,384 readers.
+    /// a cycle that a [`DeadlockDetector`] sees. [`TooMany`](LockError::TooMany) if this thread
+    /// holds 2,000 locks, [`NoRoom`](LockError::NoRoom) if the lock has 16,384 readers, or there is no
+    /// memory for more.
     #[inline(always)]
     #[track_caller]
     pub fn read(&self) -> Result<RwLockReadGuard<'_, T>, LockError<RwLockReadGuard<'_, T>>> {
@@ -179,10 +192,11 @@ impl<T: ?Sized> RwLock<T> {
         Ok(self.read_guard(slot)?)
     }
 
-    /// Waits until nobody writes, for at most `timeout`, by the monotonic clock, and reads.
+    /// Waits until nobody writes or waits for writing, for at most `timeout`, by the monotonic
+    /// clock, and reads.
     ///
     /// # Errors
-    /// [`TimedOut`](LockTimeoutError::TimedOut) if somebody wrote for all that time; otherwise as
+    /// [`TimedOut`](LockTimeoutError::TimedOut) if somebody did for all that time; otherwise as
     /// [`read`](Self::read).
     #[inline]
     #[track_caller]
@@ -319,7 +333,7 @@ impl<T: ?Sized> RwLock<T> {
                 return Ok(slot);
             }
             let len = slots.len() as u32;
-            self.object.grow_tail(len as usize * 2).map_err(|_| NotLocked::TooMany)?;
+            self.object.grow_tail(len as usize * 2).map_err(NotLocked::NoRoom)?;
             let _ = self.object.state().slots.compare_exchange(
                 len,
                 len * 2,
@@ -358,14 +372,15 @@ impl<T: ?Sized> RwLock<T> {
                 std::hint::spin_loop();
             } else {
                 if wait == Wait::Never {
-                    return Err(NotLocked::TimedOut);
+                    return Err(NotLocked::TimedOut(None));
                 }
                 if let (Some(detector), None, Wait::Forever) = (&self.detector, &announced, wait) {
                     announced =
                         Some(detector.announce(self.subject(), at).map_err(NotLocked::Deadlock)?);
                 }
                 if !wait_for_writer(thread, word, wait) {
-                    return Err(NotLocked::TimedOut);
+                    let holder = self.object.state().writer.holder();
+                    return Err(NotLocked::TimedOut(holder));
                 }
             }
             *slot = self.take_slot(thread)?;
@@ -429,7 +444,7 @@ impl<T: ?Sized> RwLock<T> {
                             );
                         }
                         if wait == Wait::Never || !slots::wait_for(slot, tid, wait) {
-                            return Err(NotLocked::TimedOut);
+                            return Err(NotLocked::TimedOut(None));
                         }
                     }
                 }
@@ -441,11 +456,12 @@ impl<T: ?Sized> RwLock<T> {
     /// This thread reads and wants to write, or the other way round.
     #[cold]
     fn own_deadlock(&self, at: &Location<'_>) -> Deadlock {
-        Deadlock::new(vec![Waiting {
+        let waiting = Waiting {
             who: holder::own().to_holder(),
             lock: self.subject().describe(),
             at: at.to_string(),
-        }])
+        };
+        Deadlock::of_one(waiting, self.subject().advice())
     }
 
     #[inline(always)]
@@ -454,7 +470,7 @@ impl<T: ?Sized> RwLock<T> {
         slot: &'a Slot,
     ) -> Result<RwLockReadGuard<'a, T>, PoisonError<RwLockReadGuard<'a, T>>> {
         let guard = RwLockReadGuard { lock: self, slot, of_thread: PhantomData };
-        match self.object.state().writer.poisoned() {
+        match self.object.state().writer.poisoned(self.subject()) {
             None => Ok(guard),
             Some(how) => Err(PoisonError::new(guard, how)),
         }
@@ -464,7 +480,7 @@ impl<T: ?Sized> RwLock<T> {
     fn write_guard(&self) -> Result<RwLockWriteGuard<'_, T>, PoisonError<RwLockWriteGuard<'_, T>>> {
         let guard =
             RwLockWriteGuard { lock: self, panicking: thread::panicking(), of_thread: PhantomData };
-        match self.object.state().writer.poisoned() {
+        match self.object.state().writer.poisoned(self.subject()) {
             None => Ok(guard),
             Some(how) => Err(PoisonError::new(guard, how)),
         }
@@ -503,9 +519,16 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
         };
         match &value {
             Some(guard) => out.field("data", &&**guard),
-            None => out.field("locked_by", &super::Shown(self.object.state().writer.holder())),
+            None => {
+                let State { writer, writing, .. } = self.object.state();
+                let writes = writing.load(Ordering::SeqCst) != 0;
+                let what = if writes { "locked_by" } else { "waited_for_by" };
+                out.field(what, &super::Shown(writer.holder()))
+            }
         };
         drop(value);
+        let reads = |slot: &&Slot| matches!(slot.occupancy(), Occupancy::Taken(_));
+        out.field("readers", &self.object.tail().iter().filter(reads).count());
         out.field("poisoned", &self.is_poisoned()).field("made_at", &self.object.place()).finish()
     }
 }
@@ -591,6 +614,18 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
 }
 
 impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for RwLockWriteGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }

@@ -31,7 +31,7 @@ pub(super) struct State {
 impl Kind for State {
     const NAME: &'static str = "Semaphore";
     type Tail = Slot;
-    const TAIL_MAX: usize = Semaphore::MAX_PERMITS as usize;
+    const TAIL_MAX: usize = Semaphore::MAX_PERMITS;
 
     #[inline]
     fn tail_len(&self) -> usize {
@@ -127,23 +127,23 @@ pub enum AcquireTimeoutError {
 pub enum ReleaseError {
     /// A bounded semaphore would have more permits than it was made with.
     #[error(
-        "{released} of {wanted} permits released: the semaphore is bounded, and has as many as it \
-         was made with"
+        "{released} of {wanted} permits released: the semaphore is bounded, and no more are forgotten \
+         (a permit that is held comes back when it is dropped)"
     )]
     Bounded {
         /// How many it should have been.
-        wanted: u32,
+        wanted: usize,
         /// How many were released: 0, unless others released at the same time.
-        released: u32,
+        released: usize,
     },
     /// There would be more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS), or there is no memory for
     /// so many.
-    #[error("{released} of {wanted} permits released: {source}")]
+    #[error("{released} of {wanted} permits released: there is no room for more")]
     NoRoom {
         /// How many it should have been.
-        wanted: u32,
+        wanted: usize,
         /// How many were released.
-        released: u32,
+        released: usize,
         /// What there was no room for.
         source: Error,
     },
@@ -151,7 +151,7 @@ pub enum ReleaseError {
 
 impl Semaphore {
     /// The most permits that a semaphore can have.
-    pub const MAX_PERMITS: u32 = 65_535;
+    pub const MAX_PERMITS: usize = 65_535;
 
     /// A semaphore with so many permits, which can get more. Python's `Semaphore(permits)`.
     ///
@@ -159,7 +159,7 @@ impl Semaphore {
     /// As [`Mutex::new`](crate::sync::Mutex::new), and
     /// [`Error::TooLarge`] for more than [`MAX_PERMITS`](Self::MAX_PERMITS).
     #[track_caller]
-    pub fn new(permits: u32) -> Result<Self> {
+    pub fn new(permits: usize) -> Result<Self> {
         Self::with(permits, false, Location::caller())
     }
 
@@ -169,17 +169,17 @@ impl Semaphore {
     /// # Errors
     /// As [`new`](Self::new).
     #[track_caller]
-    pub fn bounded(permits: u32) -> Result<Self> {
+    pub fn bounded(permits: usize) -> Result<Self> {
         Self::with(permits, true, Location::caller())
     }
 
-    fn with(permits: u32, bounded: bool, place: &Location<'_>) -> Result<Self> {
-        let (len, max) = (permits as usize, Self::MAX_PERMITS as usize);
-        if len > max {
-            return Err(Error::TooLarge { what: State::NAME, len, max });
+    fn with(permits: usize, bounded: bool, place: &Location<'_>) -> Result<Self> {
+        if permits > Self::MAX_PERMITS {
+            let (what, max) = ("permits of a Semaphore", Self::MAX_PERMITS);
+            return Err(Error::TooLarge { what, len: permits, max });
         }
         let state = State {
-            slots: AtomicU32::new(permits),
+            slots: AtomicU32::new(permits as u32),
             bounded,
             gate: AtomicU32::new(0),
             hint: AtomicU32::new(0),
@@ -232,13 +232,13 @@ impl Semaphore {
     /// [`ReleaseError::Bounded`] if a bounded semaphore would have too many,
     /// [`ReleaseError::NoRoom`] if there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS), or
     /// there is no memory for them.
-    pub fn release(&self, permits: u32) -> Result<(), ReleaseError> {
+    pub fn release(&self, permits: usize) -> Result<(), ReleaseError> {
         let state = self.object.state();
         let slots = self.object.tail();
         let wanted = permits;
         if state.bounded {
             let absent = slots.iter().filter(|slot| slot.occupancy() == Occupancy::Absent);
-            if absent.count() < wanted as usize {
+            if absent.count() < wanted {
                 return Err(ReleaseError::Bounded { wanted, released: 0 });
             }
         }
@@ -247,7 +247,7 @@ impl Semaphore {
             if released == wanted {
                 return Ok(());
             }
-            released += u32::from(self.wake_after(1, || slot.restore()));
+            released += usize::from(self.wake_after(1, || slot.restore()));
         }
         while released < wanted {
             if state.bounded {
@@ -264,14 +264,14 @@ impl Semaphore {
                     .compare_exchange(len, len + 1, Ordering::SeqCst, Ordering::SeqCst)
                     .is_ok()
             });
-            released += u32::from(added);
+            released += usize::from(added);
         }
         Ok(())
     }
 
     /// How many permits can be taken now. Python's `get_value`.
-    pub fn available(&self) -> u32 {
-        self.object.tail().iter().filter(|slot| is_free(slot)).count() as u32
+    pub fn available(&self) -> usize {
+        self.object.tail().iter().filter(|slot| is_free(slot)).count()
     }
 
     /// Makes a permit, and wakes so many of those who wait; for who is killed in between, the kernel
