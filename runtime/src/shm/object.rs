@@ -63,6 +63,8 @@ unsafe impl<T: Shareable> Content for [T] {
 struct Layout {
     state: usize,
     content: usize,
+    /// Where the content ends, and where the tail begins.
+    end: usize,
     tail: usize,
 }
 
@@ -82,8 +84,8 @@ impl Layout {
         }
         let state = HEADER.next_multiple_of(align_of::<S>());
         let content = (state + size_of::<S>()).next_multiple_of(align_of::<T::Element>());
-        let tail = (content + len * size_of::<T::Element>()).next_multiple_of(64);
-        Some(Self { state, content, tail })
+        let end = content + len * size_of::<T::Element>();
+        Some(Self { state, content, end, tail: end.next_multiple_of(64) })
     }
 }
 
@@ -358,7 +360,7 @@ impl<'de, S: Kind, T: ?Sized + Content> Deserialize<'de> for Object<S, T> {
         let file = wire::deserialize_fd(S::NAME, deserializer)?;
         let sizes = |len| {
             let layout = Layout::of::<S, T>(len)?;
-            Some((layout.tail, Self::reserve(layout)))
+            Some((layout.end, Self::reserve(layout)))
         };
         let wrong =
             |error: Foreign| D::Error::custom(format_args!("what came is no {}: {error}", S::NAME));

@@ -82,12 +82,17 @@ impl<T: Shareable + Sync + Copy> SharedSlice<T> {
     #[allow(clippy::should_implement_trait)] // which cannot fail
     pub fn from_iter(values: impl IntoIterator<Item = T>) -> Result<Self> {
         let mut values = values.into_iter();
-        let size = values.size_hint().0.saturating_mul(size_of::<T>());
-        memfd::fits(size).map_err(|error| Error::shared_memory(size, error))?;
+        let expected = values.size_hint().0.saturating_mul(size_of::<T>());
+        memfd::fits(expected).map_err(|error| Error::shared_memory(expected, error))?;
+        let mut size = 0;
         let write = |writer: &mut super::object::Writer<'_, T>| {
-            values.try_for_each(|value| writer.push(value))
+            values.try_for_each(|value| {
+                size += size_of::<T>();
+                writer.push(value)
+            })
         };
-        Self::made(Object::read_only(Location::caller(), write), size)
+        let object = Object::read_only(Location::caller(), write);
+        Self::made(object, size.max(expected))
     }
 
     fn made(object: Result<Object<Sealed, [T]>>, size: usize) -> Result<Self> {

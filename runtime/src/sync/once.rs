@@ -10,7 +10,7 @@ use std::thread;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::errors::{Deadlock, NotLocked, PoisonError};
+use super::errors::{Deadlock, NotLocked, PoisonCause, PoisonError};
 use super::kernel::{AtomicU32, Wait};
 use super::lock::{Lock, Subject};
 use crate::error::Result;
@@ -102,10 +102,11 @@ pub enum OnceError {
     /// Who did the work before panicked or died in the middle of it. See
     /// [`call_once_force`](Once::call_once_force).
     #[error(
-        "{} died, or panicked, in the middle of the work of the {}: look what is there, then call \
+        "the work of the {} was begun and not finished, as {} {}: look what is there, then call \
          `call_once_force`",
+        .0.lock(),
         .0.holder(),
-        .0.lock()
+        if .0.cause() == PoisonCause::Panicked { "panicked" } else { "died" }
     )]
     Poisoned(PoisonError<()>),
     /// The work itself asked for the work to be done.
