@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use super::{ChildMain, Environment, Origin, Started, Ties, pidfd_of_new_child};
 use crate::error::{Error, Result};
+use crate::shm::segment;
 use crate::sys::{self, lifeline, socket};
 use crate::wire::endpoint;
 
@@ -25,8 +26,14 @@ pub(super) fn start(
     // What lies in the buffers would otherwise be printed twice.
     let _ = std::io::stdout().flush();
     sys::startup::flush_c_streams();
+    let hidden = segment::hide_what_is_owned();
     // SAFETY: just seen, and nothing here has started a thread since.
-    match unsafe { sys::startup::fork_single_threaded() } {
+    let forked = unsafe { sys::startup::fork_single_threaded() };
+    match &forked {
+        Ok(None) => std::mem::forget(hidden), // which are not there
+        _ => drop(hidden),
+    }
+    match forked {
         Err(error) => Err(Error::os("fork this process", error)),
         Ok(None) => {
             drop((parents, held));

@@ -241,6 +241,8 @@ impl<T> SharedMut<T> {
     }
 
     fn of(object: Object<Exclusive, [T]>, range: Range<usize>, leases: Vec<Lease>) -> Self {
+        // What was borrowed of it before a fork must not be used in the copy.
+        object.segment().leave_out_of_forks(true);
         let copy = copies::count();
         Self { object, range, leases, gone: Arc::default(), copy, populated: false }
     }
@@ -366,7 +368,8 @@ impl<T> Split<T> {
     ///
     /// A part is given back by being dropped, wherever it is: in the process that has finished its
     /// work with it, or in this one if it came back as a result. So drop what this process has of
-    /// them first, or this waits for ever. Processes that have died have none.
+    /// them first, [join](crate::Child::join) the children that return theirs, and receive or drop what
+    /// is in a pipe, or this waits for ever. Processes that have died have none.
     ///
     /// # Panics
     /// If the system cannot wait, for want of memory. In a forked copy of the process that has it.

@@ -14,14 +14,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use nix::fcntl::SealFlag;
 
 use crate::error::{Error, Result};
 use crate::sys::mapping::Mapping;
-use crate::sys::memfd;
+use crate::sys::{copies, memfd};
 
 /// The header's room: what a segment holds begins here, or at the next place it is aligned to.
 pub(crate) const HEADER: usize = 192;
@@ -149,6 +149,10 @@ pub(crate) struct Segment {
     header: Header,
     key: Key,
     in_use: InUse,
+    /// Which copy of the process has mapped it.
+    copy: u32,
+    /// The other copies have not.
+    left_out: AtomicBool,
 }
 
 /// Whether a segment must stay mapped although no handle is left.
@@ -257,12 +261,31 @@ impl Segment {
         in_use: InUse,
     ) -> nix::Result<Arc<Self>> {
         let key = key(&file).map_err(|_| nix::Error::last())?;
-        let id = header.id;
-        let segment = Arc::new(Self { file, mapping: Some(mapping), header, key, in_use });
-        if let Some(known) = Self::known(&key, id) {
-            return Ok(known); // another thread was quicker
+        copies::watch();
+        let (id, copy) = (header.id, copies::count());
+        let segment = Arc::new(Self {
+            file,
+            mapping: Some(mapping),
+            header,
+            key,
+            in_use,
+            copy,
+            left_out: AtomicBool::new(false),
+        });
+        // Looked for and entered at once: were it mapped twice, a lock would be taken at one address
+        // and given back at another.
+        let mut table = mapped();
+        let known = table.get(&key).and_then(Weak::upgrade);
+        if let Some(known) = &known
+            && known.header.id == id
+            && known.is_mapped()
+        {
+            let known = Arc::clone(known);
+            drop(table); // before `segment`, which takes it
+            return Ok(known);
         }
-        mapped().insert(key, Arc::downgrade(&segment));
+        table.insert(key, Arc::downgrade(&segment));
+        drop(table); // before `known`, which may be the last to let go of another
         Ok(segment)
     }
 
@@ -312,7 +335,7 @@ impl Segment {
     fn known(key: &Key, id: Id) -> Option<Arc<Self>> {
         // The table is free again before anything is dropped, which takes it.
         let known = mapped().get(key).and_then(Weak::upgrade);
-        known.filter(|known| known.header.id == id)
+        known.filter(|known| known.header.id == id && known.is_mapped())
     }
 
     /// Where it begins. What lies beyond what it was made or checked for must not be touched
@@ -343,6 +366,17 @@ impl Segment {
         self.file.metadata().is_ok_and(|metadata| metadata.len() >= len as u64)
     }
 
+    /// Whether a fork of this process has it mapped as well, from now on.
+    pub(crate) fn leave_out_of_forks(&self, leave_out: bool) {
+        self.left_out.store(leave_out, Ordering::Relaxed);
+        self.mapping().leave_out_of_forks(leave_out);
+    }
+
+    /// Whether it is mapped in this copy of the process.
+    fn is_mapped(&self) -> bool {
+        self.copy == copies::count() || !self.left_out.load(Ordering::Relaxed)
+    }
+
     /// What people are told of it: `Mutex #17 of process 4711, made at src/main.rs:12:5`.
     pub(crate) fn describe(&self, what: &str) -> String {
         let Id { maker, count, .. } = self.id();
@@ -355,6 +389,27 @@ impl Segment {
             return Err(Error::shared_memory(len, nix::Error::ENOMEM));
         }
         memfd::allocate(self.file.as_fd(), len).map_err(|error| Error::shared_memory(len, error))
+    }
+}
+
+/// Leaves out of a fork of this process what a thread of it owns something in, until this is dropped.
+///
+/// The child would have a copy of the guard, or of what it has borrowed, as long as they are in statics
+/// or leaked. If it uses them it faults. The locks themselves it can use, if it is sent a handle.
+#[derive(Debug)]
+pub(crate) struct Hidden(Vec<Arc<Segment>>);
+
+/// See [`Hidden`].
+pub(crate) fn hide_what_is_owned() -> Hidden {
+    let all: Vec<_> = mapped().values().filter_map(Weak::upgrade).collect();
+    let owned: Vec<_> = all.into_iter().filter(|segment| (segment.in_use)(segment)).collect();
+    owned.iter().for_each(|segment| segment.leave_out_of_forks(true));
+    Hidden(owned)
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|segment| segment.leave_out_of_forks(false));
     }
 }
 
@@ -379,7 +434,8 @@ impl Drop for Segment {
             mapped.remove(&self.key);
         }
         drop(mapped);
-        if self.mapping.is_some() && (self.in_use)(self) {
+        // (In a copy of the process nobody owns anything, and it may not even be mapped.)
+        if self.copy == copies::count() && self.mapping.is_some() && (self.in_use)(self) {
             std::mem::forget(self.mapping.take());
         }
     }

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::kernel::{AtomicU32, Wait};
+use super::kernel::{AtomicU32, Thread, Wait};
 use super::raw::{Guard, RawMutex};
 use super::slots::{self, Slot};
 use super::waiters::{self, Waiters, Woken};
@@ -183,7 +183,7 @@ pub enum BarrierError {
     /// is not broken.
     #[error("the barrier was reset while this thread waited")]
     Reset,
-    /// There is no memory for so many threads. The barrier is as before.
+    /// There is no memory for so many threads, or this one holds 2,000 locks. The barrier is as before.
     #[error("there is no place for so many threads at the barrier")]
     NoRoom,
 }
@@ -321,6 +321,12 @@ impl Barrier {
         guard
     }
 
+    /// Whether somebody has died, and left something undone.
+    fn is_unsettled(&self) -> bool {
+        let outcome = self.object.state().round.load(Ordering::SeqCst) & ((1 << OUTCOME_BITS) - 1);
+        outcome != UNDECIDED || self.waiters().dead().next().is_some()
+    }
+
     /// Ends the round so. Under the mutex of the slots, as what follows.
     fn decide(&self, outcome: u32) {
         let round = self.round() << OUTCOME_BITS | outcome;
@@ -393,7 +399,14 @@ impl Barrier {
     fn sleep(&self, slot: &Slot, wait: Wait) -> u32 {
         loop {
             match self.waiters().sleep(slot, wait) {
-                Woken::Told(outcome) => return outcome,
+                Woken::Told(outcome) => {
+                    // The kernel may have woken this one for a death, after it was told; of one who
+                    // had not yet told all, perhaps.
+                    if self.is_unsettled() {
+                        drop(self.enter());
+                    }
+                    return outcome;
+                }
                 Woken::NeighbourDied => drop(self.enter()),
                 Woken::TimedOut => {
                     let _inside = self.enter();
@@ -407,6 +420,9 @@ impl Barrier {
 
     /// A slot for the calling thread, in this round. Under the mutex of the slots.
     fn slot(&self) -> Option<&Slot> {
+        if Thread::current().owns_too_many() {
+            return None;
+        }
         loop {
             // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows,
             // and the thread leaves the slot before it returns to its caller.

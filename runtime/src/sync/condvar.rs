@@ -269,7 +269,13 @@ impl Condvar {
         let mutex = guard.release_to_wait();
         let in_time = loop {
             match self.waiters().sleep(slot, wait) {
-                Woken::Told(told) => break told == NOTIFIED,
+                Woken::Told(told) => {
+                    // The kernel may have woken this one for a death, after it was told.
+                    if self.waiters().dead().next().is_some() {
+                        drop(self.enter());
+                    }
+                    break told == NOTIFIED;
+                }
                 Woken::NeighbourDied => drop(self.enter()),
                 Woken::TimedOut => {
                     let _inside = self.enter();
@@ -280,6 +286,11 @@ impl Condvar {
             }
         };
         let result = mutex.acquire(Wait::Forever, at);
+        if result.is_err() && in_time {
+            // It cannot act on its notification: another may.
+            let _inside = self.enter();
+            self.notify(1);
+        }
         // Until here it would have passed on its notification by dying.
         slot.leave();
         result.map(|()| (mutex, in_time))

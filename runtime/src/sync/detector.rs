@@ -11,7 +11,7 @@
 
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
@@ -49,6 +49,15 @@ impl LockId {
 }
 
 const NONE: [u64; 2] = [0, 0];
+
+/// A lock, as who holds it or waits for it means it: alone, or together with other readers. One waits
+/// for who holds it alone, unless one is a writer who waits for the readers to leave.
+fn meant(lock: &Segment, readers: bool) -> [u64; 2] {
+    /// No machine runs that many nanoseconds.
+    const READERS: u64 = 1 << 63;
+    let [made_at, maker] = lock.id().to_words();
+    [if readers { made_at | READERS } else { made_at }, maker]
+}
 
 /// A text in shared memory, for people to read.
 #[derive(Debug)]
@@ -131,7 +140,7 @@ impl Kind for State {
 /// For a discipline that costs nothing and cannot fail, see [`lock_all`](crate::sync::lock_all).
 ///
 /// This is a handle: a clone is another handle to the same detector. A lock takes it along when it is
-/// sent to another process. A thread that has used it keeps its memory mapped until it ends.
+/// sent to another process.
 ///
 /// [`Mutex::detect_deadlocks`]: crate::sync::Mutex::detect_deadlocks
 ///
@@ -166,9 +175,8 @@ pub struct DeadlockDetector {
 }
 
 thread_local! {
-    /// The thread's rows: of which detector, which row, and the thread's number, which is another
-    /// one in a copy of its process.
-    static ROWS: RefCell<Vec<(Id, usize, u32)>> = const { RefCell::new(Vec::new()) };
+    /// The row that the thread had last: of which detector, and which.
+    static LAST: Cell<Option<(Id, usize)>> = const { Cell::new(None) };
 }
 
 impl DeadlockDetector {
@@ -189,31 +197,45 @@ impl DeadlockDetector {
 
     /// The calling thread's row. `None` if there is none to be had, or the thread is ending: then
     /// nothing is detected.
+    ///
+    /// It has one for as long as it holds or waits for something, and likes to take the same again.
     fn row(&self) -> Option<&Row> {
         let tid = Thread::current().tid();
         let (id, rows) = (self.object.id(), self.object.tail());
-        let index = ROWS.try_with(|known| {
-            let known = known.borrow();
-            known
-                .iter()
-                .find(|(detector, _, owner)| (*detector, *owner) == (id, tid))
-                .map(|row| row.1)
-        });
-        match index.ok()? {
-            Some(index) if rows[index].owner.occupancy() == Occupancy::Taken(tid) => {
-                Some(&rows[index])
+        let last = LAST.try_with(|last| last.get()).ok()?;
+        if let Some((detector, index)) = last
+            && detector == id
+            && let Some(row) = rows.get(index)
+        {
+            match row.owner.occupancy() {
+                Occupancy::Taken(owner) if owner == tid => return Some(row),
+                // SAFETY: the segment stays mapped for as long as a handle lives, and beyond that
+                // if a thread of this process owns a row then.
+                Occupancy::Free if row.who.is_own() && unsafe { row.owner.take(false) } => {
+                    return Some(row);
+                }
+                _ => {}
             }
-            _ => self.new_row(tid),
         }
+        // It may have two detectors, and so another row last.
+        let own = rows.iter().position(|row| row.owner.occupancy() == Occupancy::Taken(tid));
+        let index = match own {
+            Some(index) => index,
+            None => self.new_row()?,
+        };
+        LAST.set(Some((id, index)));
+        Some(&self.object.tail()[index])
     }
 
     #[cold]
-    fn new_row(&self, tid: u32) -> Option<&Row> {
+    fn new_row(&self) -> Option<usize> {
+        if Thread::current().owns_too_many() {
+            return None;
+        }
         let _inside = self.enter();
         let index = loop {
             let rows = self.object.tail();
-            // SAFETY: the segment stays mapped for as long as a handle lives, and beyond that if a
-            // thread of this process owns a row then.
+            // SAFETY: as in `row`.
             let free = rows.iter().position(|row| unsafe { row.owner.take(false) });
             if let Some(index) = free {
                 break index;
@@ -226,12 +248,7 @@ impl DeadlockDetector {
         row.who.set(holder::own());
         row.waits_for.set(NONE);
         row.held.iter().for_each(|held| held.set(NONE));
-        let _ = ROWS.try_with(|known| {
-            let mut known = known.borrow_mut();
-            known.retain(|(detector, _, owner)| *owner == tid && *detector != self.object.id());
-            known.push((self.object.id(), index, tid));
-        });
-        Some(row)
+        Some(index)
     }
 
     /// The thread is about to wait for the lock, until what this gives is dropped.
@@ -239,16 +256,17 @@ impl DeadlockDetector {
         &self,
         lock: Subject<'_>,
         at: &Location<'_>,
+        readers: bool,
     ) -> Result<Announced<'_>, Deadlock> {
         let Some(row) = self.row() else { return Ok(Announced(None)) };
         let _inside = self.enter();
         row.lock.set(&lock.describe());
         row.at.set(&at.to_string());
-        let wanted = lock.segment.id().to_words();
+        let wanted = meant(lock.segment, readers);
         row.waits_for.set(wanted);
         let announced = Announced(Some(row));
         let mut path = vec![row];
-        if self.leads_back(wanted, &mut path) {
+        if self.leads_back(wanted, &mut path, &mut Vec::new()) {
             let cycle = path.iter().map(|row| Waiting {
                 who: row.who.get().to_holder(),
                 lock: row.lock.get(),
@@ -260,7 +278,12 @@ impl DeadlockDetector {
     }
 
     /// Whether who waits for `wanted` waits for the first in `path`. Then `path` is the cycle.
-    fn leads_back<'a>(&'a self, wanted: [u64; 2], path: &mut Vec<&'a Row>) -> bool {
+    fn leads_back<'a>(
+        &'a self,
+        wanted: [u64; 2],
+        path: &mut Vec<&'a Row>,
+        seen: &mut Vec<*const Row>,
+    ) -> bool {
         for row in self.object.tail() {
             let alive = matches!(row.owner.occupancy(), Occupancy::Taken(_));
             if !alive || !row.held.iter().any(|held| held.get() == wanted) {
@@ -270,11 +293,12 @@ impl DeadlockDetector {
                 return true;
             }
             let next = row.waits_for.get();
-            if next == NONE || path.iter().any(|seen| std::ptr::eq(*seen, row)) {
+            if next == NONE || seen.contains(&std::ptr::from_ref(row)) {
                 continue;
             }
+            seen.push(row);
             path.push(row);
-            if self.leads_back(next, path) {
+            if self.leads_back(next, path, seen) {
                 return true;
             }
             path.pop();
@@ -282,22 +306,31 @@ impl DeadlockDetector {
         false
     }
 
-    /// The thread holds the lock now.
-    pub(super) fn acquired(&self, lock: &Segment) {
+    /// The thread holds the lock now, perhaps with other readers.
+    pub(super) fn acquired(&self, lock: &Segment, reads: bool) {
         if let Some(row) = self.row()
             && let Some(free) = row.held.iter().find(|held| held.get() == NONE)
         {
-            free.set(lock.id().to_words());
+            free.set(meant(lock, reads));
         }
     }
 
     /// The thread is about to give the lock back.
-    pub(super) fn released(&self, lock: &Segment) {
-        let id = lock.id().to_words();
-        if let Some(row) = self.row()
-            && let Some(held) = row.held.iter().find(|held| held.get() == id)
-        {
-            held.set(NONE);
+    pub(super) fn released(&self, lock: &Segment, read: bool) {
+        let id = meant(lock, read);
+        if let Some(row) = self.row() {
+            if let Some(held) = row.held.iter().find(|held| held.get() == id) {
+                held.set(NONE);
+            }
+            row.give_back_if_unused();
+        }
+    }
+}
+
+impl Row {
+    fn give_back_if_unused(&self) {
+        if self.waits_for.get() == NONE && self.held.iter().all(|held| held.get() == NONE) {
+            self.owner.give_back();
         }
     }
 }
@@ -309,6 +342,7 @@ impl Drop for Announced<'_> {
     fn drop(&mut self) {
         if let Some(row) = self.0 {
             row.waits_for.set(NONE);
+            row.give_back_if_unused();
         }
     }
 }

@@ -122,7 +122,10 @@ impl Event {
                 return false;
             }
             in_time = Thread::current().with_pending(&state.flag, || {
-                let in_time = kernel::wait(&state.flag, 0, wait);
+                // On both: a sleep that a stop or a signal interrupts begins anew, and may find the flag
+                // cleared again.
+                let words = [(&state.flag, 0), (&state.times, times)];
+                let in_time = kernel::wait_any(&words, wait);
                 if was_set() {
                     // Who set it may have been killed when it had woken but this one.
                     kernel::wake(&state.flag, u32::MAX);

@@ -232,6 +232,11 @@ impl Signature {
     pub(crate) fn get(&self) -> Name {
         Name(self.0.words())
     }
+
+    /// Whether it is the calling thread's name.
+    pub(crate) fn is_own(&self) -> bool {
+        self.0.token() == token()
+    }
 }
 
 /// The calling thread.

@@ -97,7 +97,7 @@ impl Lock {
             self.raw.lock(wait, || match subject.detector {
                 // A wait that ends by itself can be part of no deadlock.
                 Some(detector) if announced.is_none() && wait == Wait::Forever => {
-                    announced = Some(detector.announce(subject, at)?);
+                    announced = Some(detector.announce(subject, at, false)?);
                     Ok(())
                 }
                 _ => Ok(()),
@@ -145,15 +145,21 @@ impl Lock {
         if self.raw.owner() != Some(Thread::current().tid()) {
             return; // a copy of the owner's process
         }
+        self.poison_if_panicking(panicking_before);
+        if let Some((detector, segment)) = detector {
+            detector.released(segment, false);
+        }
+        last();
+        self.raw.unlock();
+    }
+
+    /// Poisons the lock if the calling thread, which holds it, has begun to panic.
+    #[inline]
+    pub(crate) fn poison_if_panicking(&self, panicking_before: bool) {
         if !panicking_before && thread::panicking() {
             self.culprit.set(holder::own());
             self.poison.store(PANICKED, Ordering::SeqCst);
         }
-        if let Some((detector, segment)) = detector {
-            detector.released(segment);
-        }
-        last();
-        self.raw.unlock();
     }
 
     /// The token of who has written that it holds the lock: until another does.

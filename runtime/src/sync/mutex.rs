@@ -262,7 +262,7 @@ impl<T: ?Sized> Mutex<T> {
         // beyond that if a thread of this process owns the lock then.
         unsafe { self.lock_state().acquire(wait, at, self.subject(), || true)? };
         if let Some(detector) = &self.detector {
-            detector.acquired(self.object.segment());
+            detector.acquired(self.object.segment(), false);
         }
         Ok(())
     }

@@ -91,6 +91,7 @@ impl RawMutex {
                 continue;
             }
             if seen & OWNER == thread.tid() {
+                thread.awake();
                 return Err(NotTaken::Own);
             }
             if seen & WAITERS == 0 && spin.pause() {
@@ -100,7 +101,10 @@ impl RawMutex {
             if wait == Wait::Never {
                 return Err(NotTaken::TimedOut);
             }
-            refuse().map_err(NotTaken::Refused)?;
+            if let Err(refusal) = refuse() {
+                thread.awake();
+                return Err(NotTaken::Refused(refusal));
+            }
             if seen & WAITERS == 0
                 && let Err(now) =
                     word.compare_exchange(seen, seen | WAITERS, Ordering::SeqCst, Ordering::SeqCst)
@@ -108,9 +112,10 @@ impl RawMutex {
                 seen = now;
                 continue;
             }
-            // Killed after it was woken, and before it could take the word, it passes that on.
-            let in_time = thread.with_pending(word, || kernel::wait(word, seen | WAITERS, wait));
+            // From here until it has the word, it passes a wake-up on if it is killed.
+            let in_time = thread.sleep_with(word, || kernel::wait(word, seen | WAITERS, wait));
             if !in_time {
+                thread.awake();
                 return Err(NotTaken::TimedOut);
             }
             waiters = WAITERS;

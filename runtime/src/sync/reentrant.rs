@@ -199,7 +199,7 @@ impl<T: ?Sized> ReentrantLock<T> {
         unsafe { lock.acquire(wait, at, self.subject(), || true)? };
         again.store(0, Ordering::Relaxed);
         if let Some(detector) = &self.detector {
-            detector.acquired(self.object.segment());
+            detector.acquired(self.object.segment(), false);
         }
         Ok(())
     }
@@ -263,7 +263,10 @@ impl<T: ?Sized> Drop for ReentrantLockGuard<'_, T> {
                 let detector = detector.map(|detector| (detector, &**self.lock.object.segment()));
                 lock.release(self.panicking, detector);
             }
-            more => again.store(more - 1, Ordering::Relaxed),
+            more => {
+                lock.poison_if_panicking(self.panicking);
+                again.store(more - 1, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -316,7 +316,7 @@ impl<T: ?Sized> RwLock<T> {
             self.begin_to_read_contended(&mut slot, wait, at)?;
         }
         if let Some(detector) = &self.detector {
-            detector.acquired(self.object.segment());
+            detector.acquired(self.object.segment(), true);
         }
         Ok(slot)
     }
@@ -375,8 +375,11 @@ impl<T: ?Sized> RwLock<T> {
                     return Err(NotLocked::TimedOut(None));
                 }
                 if let (Some(detector), None, Wait::Forever) = (&self.detector, &announced, wait) {
-                    announced =
-                        Some(detector.announce(self.subject(), at).map_err(NotLocked::Deadlock)?);
+                    announced = Some(
+                        detector
+                            .announce(self.subject(), at, false)
+                            .map_err(NotLocked::Deadlock)?,
+                    );
                 }
                 if !wait_for_writer(thread, word, wait) {
                     let holder = self.object.state().writer.holder();
@@ -385,6 +388,12 @@ impl<T: ?Sized> RwLock<T> {
             }
             *slot = self.take_slot(thread)?;
         }
+    }
+
+    /// Whether the thread reads.
+    fn reads(&self, thread: Thread) -> bool {
+        let own = Occupancy::Taken(thread.tid());
+        self.object.tail().iter().any(|slot| slot.occupancy() == own)
     }
 
     /// Whether the thread has another slot than this.
@@ -396,16 +405,25 @@ impl<T: ?Sized> RwLock<T> {
 
     #[inline]
     fn begin_to_write(&self, wait: Wait, at: &'static Location<'static>) -> Result<(), NotLocked> {
+        let thread = Thread::current();
+        if !self.object.state().writer.raw().is_free() && self.reads(thread) {
+            return Err(NotLocked::Deadlock(self.own_deadlock(at)));
+        }
         self.take_word(wait, at)?;
+        if let Some(detector) = &self.detector {
+            detector.acquired(self.object.segment(), false);
+        }
         let result = self.wait_for_readers(wait, at);
         match result {
             Ok(()) => {
                 self.object.state().writing.store(1, Ordering::SeqCst);
-                if let Some(detector) = &self.detector {
-                    detector.acquired(self.object.segment());
-                }
             }
-            Err(_) => self.give_word_back(true),
+            Err(_) => {
+                if let Some(detector) = &self.detector {
+                    detector.released(self.object.segment(), false);
+                }
+                self.give_word_back(true);
+            }
         }
         result
     }
@@ -416,6 +434,9 @@ impl<T: ?Sized> RwLock<T> {
         at: &'static Location<'static>,
     ) -> Result<(), NotLocked> {
         let thread = Thread::current();
+        if self.reads(thread) {
+            return Err(NotLocked::Deadlock(self.own_deadlock(at)));
+        }
         let mut announced = None;
         let mut spins = if wait == Wait::Never { 0 } else { SPINS };
         for slot in self.object.tail() {
@@ -425,9 +446,6 @@ impl<T: ?Sized> RwLock<T> {
                     Occupancy::Died => {
                         slot.bury();
                         break;
-                    }
-                    Occupancy::Taken(tid) if tid == thread.tid() => {
-                        return Err(NotLocked::Deadlock(self.own_deadlock(at)));
                     }
                     Occupancy::Taken(_) if spins > 0 => {
                         spins -= 1;
@@ -439,7 +457,7 @@ impl<T: ?Sized> RwLock<T> {
                         {
                             announced = Some(
                                 detector
-                                    .announce(self.subject(), at)
+                                    .announce(self.subject(), at, true)
                                     .map_err(NotLocked::Deadlock)?,
                             );
                         }
@@ -562,7 +580,7 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if let Some(detector) = &self.lock.detector {
-            detector.released(self.lock.object.segment());
+            detector.released(self.lock.object.segment(), true);
         }
         self.slot.give_back();
     }
@@ -572,7 +590,7 @@ impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if let Some(detector) = &self.lock.detector {
-            detector.released(self.lock.object.segment());
+            detector.released(self.lock.object.segment(), false);
         }
         self.lock.give_word_back(self.panicking);
     }

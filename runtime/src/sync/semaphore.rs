@@ -368,7 +368,9 @@ impl Semaphore {
             let main = (gate, WAITERS);
             if !slots::wait_with(main, slots.iter(), wait, || self.any_free(), more) {
                 // A wake-up that came at the last moment must not be lost.
-                return self.take_free(true).ok_or(NotTaken::TimedOut);
+                let last = self.take_free(true);
+                Thread::current().awake();
+                return last.ok_or(NotTaken::TimedOut);
             }
         }
     }

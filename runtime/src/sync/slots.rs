@@ -13,7 +13,7 @@ use super::kernel::{self, AtomicU32, DIED, MAX_WATCHED, OWNER, Thread, WAITERS, 
 use crate::sys::robust;
 
 /// How long a thread sleeps that could not watch all it should.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// One place. On a cache line of its own, so that owners of two do not disturb each other.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ impl Slot {
     }
 
     /// What its word is, and what that means.
+    #[inline]
     pub(crate) fn look(&self) -> (u32, Occupancy) {
         let word = self.word.value().load(Ordering::SeqCst);
         (word, occupancy(word))
@@ -70,13 +71,12 @@ impl Slot {
     /// The slot must stay where it is until this thread has given it back, or has ended.
     #[inline]
     pub(crate) unsafe fn take(&self, watched: bool) -> bool {
-        let thread = Thread::current();
+        let (seen, occupancy) = self.look();
         let watched = if watched { WAITERS } else { 0 };
+        let free = matches!(occupancy, Occupancy::Free | Occupancy::Died);
         // SAFETY: the caller's promise.
-        let Err(seen) = (unsafe { thread.claim(&self.word, 0, watched) }) else { return true };
-        let free = matches!(occupancy(seen), Occupancy::Free | Occupancy::Died);
-        // SAFETY: as above.
-        free && unsafe { thread.claim(&self.word, seen, seen & WAITERS | watched) }.is_ok()
+        free && unsafe { Thread::current().claim(&self.word, seen, seen & WAITERS | watched) }
+            .is_ok()
     }
 
     /// Gives the slot back, and wakes one who sleeps on it, if somebody does: then true.
@@ -133,7 +133,8 @@ impl Slot {
 /// is up. May return early for no reason.
 ///
 /// `ready` is asked after the sleep was announced on all of them: if it then is so, there is none.
-/// `woken` is called at the end of the sleep; who is killed before that passes the wake-up on.
+/// `woken` is called at the end of the sleep. The caller takes a slot then, or calls
+/// [`Thread::awake`]: until that it passes the wake-up on if it is killed.
 /// If there are more slots than the kernel can watch, it returns ten times a second.
 pub(crate) fn wait_with<'a>(
     (main, expected): (&AtomicU32, u32),
@@ -153,8 +154,8 @@ pub(crate) fn wait_with<'a>(
         return true;
     }
     let (now, early) = if all { (wait, false) } else { wait.no_longer_than(LOOK_AGAIN) };
-    // Killed after it was woken, and before it could act on it, it passes that on.
-    let in_time = Thread::current().with_pending(main, || {
+    // From here until it has taken something, or is `awake`, it passes a wake-up on if it is killed.
+    let in_time = Thread::current().sleep_with(main, || {
         let in_time = kernel::wait_any(&watched[..count], now);
         woken();
         in_time

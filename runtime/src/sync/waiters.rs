@@ -9,12 +9,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::kernel::{self, AtomicU32, Thread, Wait};
-use super::slots::{Occupancy, Slot};
+use super::kernel::{self, AtomicU32, MAX_WATCHED, Thread, Wait};
+use super::slots::{LOOK_AGAIN, Occupancy, Slot};
 use super::spin::Spin;
-
-/// How many others a waiter watches at most.
-const WATCHED: usize = 32;
 
 /// Nothing was told yet. The bits of an owner are 0 in all signals, so that the kernel can wake the
 /// sleeper for one who is killed before it did.
@@ -88,46 +85,45 @@ impl<'a> Waiters<'a> {
             if let Some(word) = told(slot) {
                 return Woken::Told(word);
             }
-            let mut watched = [(&slot.note[SIGNAL], WAITING); 1 + WATCHED];
-            let Some(count) = self.watch(slot, &mut watched[1..]) else {
+            let mut watched = [(&slot.note[SIGNAL], WAITING); MAX_WATCHED];
+            let Some((count, all)) = self.watch(slot, &mut watched[1..]) else {
                 return Woken::NeighbourDied;
             };
+            let (now, early) = if all { (wait, false) } else { wait.no_longer_than(LOOK_AGAIN) };
             // Killed after it was woken, and before it could act on it, it passes that on.
             let in_time = Thread::current()
-                .with_pending(watched[0].0, || kernel::wait_any(&watched[..=count], wait));
-            if !in_time {
+                .with_pending(watched[0].0, || kernel::wait_any(&watched[..=count], now));
+            if !in_time && !early {
                 return told(slot).map_or(Woken::TimedOut, Woken::Told);
             }
         }
     }
 
-    /// Puts the other waiters' words into `watched`, and those of the slots that will be taken next;
-    /// says how many. `None` if one of them has died.
+    /// Puts the other waiters' words into `watched`, and those of the two slots that will be taken
+    /// next; says how many, and whether these are all. `None` if one of the waiters has died.
     ///
-    /// Of the many waiters there may be, the nearest are enough: each has one who sleeps on its
-    /// word, the last one that came before it, or one of those after it. (Who takes a slot announces
-    /// by itself that it is slept on.)
-    fn watch(self, slot: &Slot, watched: &mut [(&'a AtomicU32, u32)]) -> Option<usize> {
-        let start = self.0.as_ptr() as usize;
-        let own = (std::ptr::from_ref(slot) as usize - start) / size_of::<Slot>();
-        let from = own.saturating_sub(WATCHED / 2);
+    /// So whoever dies has all on its word who have come to sleep after it, and, if it was one of
+    /// the two that were next, those who slept before. (Who takes a slot announces by itself that it
+    /// is slept on.)
+    fn watch(self, slot: &Slot, watched: &mut [(&'a AtomicU32, u32)]) -> Option<(usize, bool)> {
         let mut free = 0;
         let mut count = 0;
-        for other in &self.0[from..] {
+        for other in self.0 {
             let (value, occupancy) = other.look();
             match occupancy {
                 _ if std::ptr::eq(other, slot) => continue,
                 Occupancy::Died => return None,
                 Occupancy::Taken(_) => {}
+                _ if free == 2 => continue,
                 _ => free += 1,
+            }
+            if count == watched.len() {
+                return Some((count, false));
             }
             watched[count] = (other.word().value(), value);
             count += 1;
-            if count == watched.len() || free == 2 {
-                break;
-            }
         }
-        Some(count)
+        Some((count, true))
     }
 }
 

@@ -76,6 +76,15 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Whether a fork of this process has it as well.
+    pub(crate) fn leave_out_of_forks(&self, leave_out: bool) {
+        let advice = if leave_out { libc::MADV_DONTFORK } else { libc::MADV_DOFORK };
+        // SAFETY: the very range of the mapping. In this process nothing changes.
+        unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, advice) };
+    }
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: `start` and `len` are those of the mapping that this value owns; whoever made

@@ -50,7 +50,12 @@ pub(crate) fn seal(fd: BorrowedFd<'_>, seals: SealFlag) -> nix::Result<()> {
 pub(crate) fn allocate(fd: BorrowedFd<'_>, len: usize) -> nix::Result<()> {
     fits(len)?;
     let size = libc::off_t::try_from(len).map_err(|_| Errno::EFBIG)?;
-    retry(|| fallocate(fd, FallocateFlags::empty(), 0, size))
+    // In pieces: what a signal interrupts is undone, and begins anew.
+    const PIECE: libc::off_t = 64 << 20;
+    (0..size).step_by(PIECE as usize).try_for_each(|from| {
+        let len = PIECE.min(size - from);
+        retry(|| fallocate(fd, FallocateFlags::empty(), from, len))
+    })
 }
 
 /// An error if a file of this length is more than there is memory for, or than the process may make.

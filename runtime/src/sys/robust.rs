@@ -196,6 +196,10 @@ impl Thread {
     #[inline]
     pub(crate) unsafe fn claim(&self, word: &Word, expected: u32, flags: u32) -> Result<(), u32> {
         debug_assert_eq!(expected & OWNER, 0);
+        // musl itself goes through the list of a thread that ends, and wakes as this says: for all.
+        #[cfg(target_env = "musl")]
+        word.before.store(128, Ordering::Relaxed);
+        let before = self.head().pending.load(Ordering::Relaxed);
         self.set_pending(word.entry());
         let claimed = word.value.compare_exchange(
             expected,
@@ -203,11 +207,18 @@ impl Thread {
             Ordering::SeqCst,
             Ordering::SeqCst,
         );
-        if claimed.is_ok() {
-            self.link(word);
+        match claimed {
+            Ok(_) => {
+                self.link(word);
+                self.set_pending(0);
+                Ok(())
+            }
+            Err(seen) => {
+                // What it has slept on stays pending, until it has a word or gives up.
+                self.set_pending(before);
+                Err(seen)
+            }
         }
-        self.set_pending(0);
-        claimed.map(drop)
     }
 
     /// Gives back the word, and wakes one of its sleepers. Says how many
@@ -275,6 +286,21 @@ impl Thread {
         result
     }
 
+    /// As [`with_pending`](Self::with_pending), for a thread that sleeps on `futex` in order to take
+    /// something: it stays pending when the sleep is over, so that a wake-up does not die with the
+    /// thread before it has taken that. Taking a word ends it; who gives up calls
+    /// [`awake`](Self::awake).
+    pub(crate) fn sleep_with<R>(&self, futex: &AtomicU32, body: impl FnOnce() -> R) -> R {
+        let entry = (ptr::from_ref(futex) as usize).wrapping_add_signed(-DISTANCE);
+        self.set_pending(entry);
+        body()
+    }
+
+    /// The thread does not want anything any more.
+    pub(crate) fn awake(&self) {
+        self.set_pending(0);
+    }
+
     /// Puts the word first in the list.
     #[inline]
     fn link(&self, word: &Word) {
@@ -302,7 +328,8 @@ impl Thread {
                 break;
             }
             if entry == self.head as usize {
-                return; // not in the list: nothing to do
+                // It is ours by its number, and yet not: what follows is not to be known.
+                std::process::abort();
             }
             // SAFETY: an entry of this thread's own list, which only this thread changes, is the
             // `next` pointer of a mutex that it owns, which lives.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 
 const ATTEMPTS: usize = 50;
@@ -43,8 +44,12 @@ pub(crate) fn has_ended(pid: u32, tid: u32) -> Option<bool> {
     /// `PF_EXITING`: it is set before the kernel gives away what the thread holds.
     const EXITING: u64 = 0x4;
 
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")) else {
-        return std::fs::exists("/proc/self").ok()?.then_some(true);
+    let stat = match std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) => {
+            let gone = matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
+            return (gone && std::fs::exists("/proc/self").ok()?).then_some(true);
+        }
     };
     // After the name in parentheses, which may hold anything: the state, then numbers.
     let (_, fields) = stat.rsplit_once(')')?;
