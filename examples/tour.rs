@@ -2,8 +2,11 @@
 
 use std::error::Error;
 
+mod bank;
 mod function;
 mod lifecycle;
+mod locks;
+mod mandelbrot;
 mod pipe;
 mod structure;
 mod survive;
@@ -12,11 +15,14 @@ mod survive;
 type Example = fn() -> Result<(), Box<dyn Error>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let examples: [(&str, Example); 5] = [
+    let examples: [(&str, Example); 8] = [
         ("Functions that run in other processes, and return values", function::main),
         ("Structs that run in other processes", structure::main),
         ("Processes that talk over pipes", pipe::main),
         ("The life of a process", lifecycle::main),
+        ("Locks that several processes share", locks::main),
+        ("A bank whose books balance, whoever is killed", bank::main),
+        ("A picture that all processors draw", mandelbrot::show),
         ("A program that survives what it calls", survive::main),
     ];
     for (title, example) in examples {

@@ -1,5 +1,7 @@
 //! Each example runs, and says what it should.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::process::{Command, Output};
 
 fn run(program: &str) -> String {
@@ -73,9 +75,138 @@ fn survive_outlives_a_crash_a_hang_and_a_bomb() {
 }
 
 #[test]
+fn locks_count_limit_and_tell_of_deadlocks_and_of_the_dead() {
+    expect(
+        env!("CARGO_BIN_EXE_locks"),
+        &[
+            "have counted to 4000 together",
+            "never more than two at once: ",
+            "one of two has got both locks",
+            "the other was told of a deadlock: process 'meet-",
+            "poisoned: process 'hold_for_ever-1'",
+            "found to be in order: 4000",
+        ],
+    );
+}
+
+#[test]
+fn bank_balances_although_a_teller_is_killed() {
+    let text = run(env!("CARGO_BIN_EXE_bank"));
+    let lines = |with: &str| text.lines().filter(|line| line.contains(with)).count();
+    assert_eq!(lines("is told: process 'Teller-1' (pid "), lines("is told: "), "{text}");
+    assert_eq!(lines("process 'Teller-1' (pid "), lines("is told: ") + 1, "{text}");
+    assert_eq!(lines("was killed by signal 9 (SIGKILL)"), 1, "{text}");
+    assert_eq!(lines("has made 2000 transfers"), 4, "{text}");
+    assert_eq!(lines("the accounts hold 8000, and held 8000: the books balance"), 1, "{text}");
+
+    // Both accounts are put right, and one of them was wrong: by what was to go to the other.
+    let repaired: Vec<_> = text.lines().filter_map(|line| line.split_once(" holds ")).collect();
+    let number = |text: &str| text.parse::<i64>().unwrap();
+    let differences = repaired.iter().map(|(_, rest)| {
+        let (held, rest) = rest.split_once(", its slip says ").unwrap();
+        number(rest.strip_suffix(": put back").unwrap()) - number(held)
+    });
+    let mut differences: Vec<_> = differences.collect();
+    differences.sort();
+    assert!(differences.len() == 2 && differences[0] == 0 && differences[1] > 0, "{text}");
+}
+
+/// The pixels of a PNG file, row by row.
+fn pixels(path: &std::path::Path) -> (usize, usize, Vec<[u8; 3]>) {
+    let decoder = png::Decoder::new(BufReader::new(File::open(path).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut bytes).unwrap();
+    assert_eq!((info.color_type, info.bit_depth), (png::ColorType::Rgb, png::BitDepth::Eight));
+    let (pixels, rest) = bytes.as_chunks();
+    assert!(rest.is_empty());
+    (info.width as usize, info.height as usize, pixels.to_vec())
+}
+
+#[test]
+fn mandelbrot_draws_the_same_picture_with_any_number_of_processes() {
+    let dir = tempfile::tempdir().unwrap();
+    let draw = |processes: &str| {
+        let output = dir.path().join(processes);
+        let drawn = Command::new(env!("CARGO_BIN_EXE_mandelbrot"))
+            .args(["--width", "91", "--height=60", "--processes", processes, "--output"])
+            .arg(&output)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(drawn.stdout).unwrap();
+        assert!(drawn.status.success() && drawn.stderr.is_empty(), "{text}");
+        assert!(text.contains(&format!("91 x 60 pixels by {processes} processes")), "{text}");
+        pixels(&output)
+    };
+    let (width, height, picture) = draw("1");
+    assert_eq!((width, height, picture.len()), (91, 60, 91 * 60));
+    let at = |x: usize, y: usize| picture[y * width + x];
+    // The heart of it is black, its surroundings are not, and what is above is below.
+    assert_eq!((at(55, 30), at(36, 30)), ([0; 3], [0; 3]));
+    for (x, y) in [(0, 0), (90, 0), (0, 59), (90, 59), (85, 30), (45, 2)] {
+        assert_ne!(at(x, y), [0; 3], "at {x}, {y}");
+    }
+    let black = picture.iter().filter(|pixel| **pixel == [0; 3]).count();
+    assert!((700..1_300).contains(&black), "{black}");
+    assert!((0..60).all(|y| (0..91).all(|x| at(x, y) == at(x, 59 - y))));
+
+    for processes in ["2", "7", "100"] {
+        assert!(draw(processes).2 == picture, "drawn by {processes}");
+    }
+}
+
+#[test]
+fn mandelbrot_refuses_what_it_cannot_do_in_one_line() {
+    let cases: [(&[&str], &str); 11] = [
+        (&["--width", "0"], "--width takes a number from 1 to 30000, not \"0\""),
+        (&["--width", "-5"], "--width takes a number from 1 to 30000, not \"-5\""),
+        (&["--height", "30001"], "--height takes a number from 1 to 30000, not \"30001\""),
+        (&["--height", "many"], "--height takes a number from 1 to 30000, not \"many\""),
+        (&["--processes=0"], "--processes takes a number from 1 to 1000, not \"0\""),
+        (&["--width"], "missing argument for option '--width'"),
+        (&["--colour"], "invalid option '--colour'"),
+        (&["picture.png"], "unexpected argument \"picture.png\""),
+        (&["--output", "/nowhere/a.png"], "cannot write /nowhere/a.png: No such file or directory"),
+        (&["--output", "/"], "cannot write /: Is a directory"),
+        (
+            &["--width", "9", "--height", "9", "--output", "/dev/full"],
+            "cannot write /dev/full: No space left on device",
+        ),
+    ];
+    for (arguments, message) in cases {
+        let Output { status, stdout, stderr } =
+            Command::new(env!("CARGO_BIN_EXE_mandelbrot")).args(arguments).output().unwrap();
+        let text = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(text.starts_with(&format!("mandelbrot: {message}")), "{arguments:?}: {text}");
+        assert!(text.lines().count() == 1 && stdout.is_empty(), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn mandelbrot_explains_itself() {
+    for argument in ["--help", "-h"] {
+        let Output { status, stdout, stderr } =
+            Command::new(env!("CARGO_BIN_EXE_mandelbrot")).arg(argument).output().unwrap();
+        let text = String::from_utf8(stdout).unwrap();
+        assert!(status.success() && stderr.is_empty());
+        for option in ["--width", "--height", "--output", "--processes", "--help"] {
+            assert!(text.contains(option), "{option} is missing in:\n{text}");
+        }
+    }
+}
+
+#[test]
 fn tour_shows_them_all() {
     expect(
         env!("CARGO_BIN_EXE_tour"),
-        &["A program that survives what it calls", "alive and well", "hello from a child"],
+        &[
+            "A program that survives what it calls",
+            "alive and well",
+            "hello from a child",
+            "the books balance",
+            "600 x 400 pixels",
+            "told of a deadlock",
+        ],
     );
 }

@@ -325,6 +325,7 @@ impl Segment {
 
     fn enlisted_again(mut self, mapping: Mapping) -> Arc<Self> {
         self.mapping = Some(mapping);
+        self.left_out = AtomicBool::new(false);
         let key = self.key;
         let segment = Arc::new(self);
         mapped().insert(key, Arc::downgrade(&segment));

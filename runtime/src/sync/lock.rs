@@ -18,6 +18,9 @@ const SOUND: u32 = 0;
 const PANICKED: u32 = 1;
 const DIED: u32 = 2;
 
+/// Beside the token of a holder that gives the lock back. No token has this bit.
+const GIVEN_BACK: u64 = 1 << 63;
+
 /// What a lock consists of in shared memory. All that changes with each holder is in one cache line.
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -90,6 +93,8 @@ impl Lock {
         }
         let token = holder::token();
         let tried_before = self.taking().load(Ordering::Relaxed);
+        // Before it has the lock, so that its name is there from the first moment on.
+        self.names.sign(token);
         self.taking().store(token, Ordering::Relaxed);
         let mut announced = None;
         // SAFETY: the caller's promise.
@@ -119,7 +124,6 @@ impl Lock {
             Err(NotTaken::Own) => return Err(NotLocked::Deadlock(self.own(subject, at))),
         }
         self.holding().store(token, Ordering::Relaxed);
-        self.names.sign(token);
         self.place.store(std::ptr::from_ref(at) as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -150,6 +154,8 @@ impl Lock {
             detector.released(segment, false);
         }
         last();
+        let holding = self.holding().load(Ordering::Relaxed);
+        self.holding().store(holding | GIVEN_BACK, Ordering::Relaxed);
         self.raw.unlock();
     }
 
@@ -162,7 +168,8 @@ impl Lock {
         }
     }
 
-    /// The token of who has written that it holds the lock: until another does.
+    /// The token of who has written that it holds the lock, until another does; with [`GIVEN_BACK`]
+    /// once it gives it back.
     #[inline]
     fn holding(&self) -> &AtomicU64 {
         &self.raw.word().notes()[0]
@@ -174,21 +181,23 @@ impl Lock {
         &self.raw.word().notes()[1]
     }
 
-    /// Who has died with the lock. That is the one that has written that it holds it, unless that
-    /// one lives and others have tried since: then it is most likely the last of these, killed right
-    /// after it had taken the lock. (One that has become another program lives, too.)
+    /// Who has died with the lock. That is the one that has written that it holds it. If it has
+    /// written as well that it gives it back, it may have done so: then it is most likely the last
+    /// that has tried since, killed right after it had taken the lock.
     ///
     /// `own` is the calling thread's token, of which there is none before `tried_before`.
     #[cold]
     fn dead(&self, own: u64, tried_before: u64) -> Name {
         let holding = self.holding().load(Ordering::Relaxed);
         let taking = self.taking().load(Ordering::Relaxed);
-        let taking = if taking == own { tried_before } else { taking };
-        let (holding, taking) = (self.names.find(holding), self.names.find(taking));
-        if holding.is_known() && (holding == taking || holding.has_ended()) {
-            holding
+        let taking = self.names.find(if taking == own { tried_before } else { taking });
+        let held_last = self.names.find(holding & !GIVEN_BACK);
+        if holding & GIVEN_BACK == 0 {
+            held_last
         } else if taking.is_known() && taking.has_ended() {
             taking
+        } else if held_last.is_known() && (held_last == taking || held_last.has_ended()) {
+            held_last
         } else {
             Name::UNKNOWN
         }
@@ -232,7 +241,8 @@ impl Lock {
     /// Who holds it now, as far as can be told.
     pub(crate) fn holder(&self) -> Option<Holder> {
         let tid = self.raw.owner()?;
-        let holder = self.names.find(self.holding().load(Ordering::Relaxed)).to_holder();
+        let holding = self.holding().load(Ordering::Relaxed) & !GIVEN_BACK;
+        let holder = self.names.find(holding).to_holder();
         // It may just be writing its name.
         (holder.tid() == tid).then_some(holder)
     }
