@@ -1,6 +1,7 @@
 """Python's multiprocessing, as a peer: `peers.py WORK VARIANT COUNT`, as the Rust peers.
 
-VARIANT is a start method, or for E what is sent: `values` (send) or `bytes` (send_bytes).
+VARIANT is a start method, or for E what is sent: `values` (send) or `bytes` (send_bytes). G, S, M
+and H1 are in `peers_locks.py` and `peers_memory.py`, which a child that is spawned need not import.
 """
 
 import multiprocessing
@@ -8,17 +9,13 @@ import sys
 import time
 from collections import deque
 
+sys.dont_write_bytecode = True
+
+from peers_figures import figure, percentile
+
 AT_ONCE = 3
 PAGE = 4096
 LENGTHS = {"E5": 64, "E6": 1 << 10, "E7": 64 << 10, "E8": 1 << 20, "E9": 64 << 20}
-
-
-def figure(name, value, unit):
-    print(name, value, unit)
-
-
-def percentile(times, percent):
-    return sorted(times)[min(len(times) * percent // 100, len(times) - 1)] * 1e6
 
 
 def nothing():
@@ -84,7 +81,7 @@ def round_trips(context, count):
     process.join()
     times = times[count // 10 :]
     figure("E1", percentile(times, 50), "us")
-    figure("E2", percentile(times, 99), "us")
+    figure("p99", percentile(times, 99), "us")
 
 
 def take(parts, receive, acknowledge):
@@ -155,6 +152,14 @@ def main():
         round_trips(multiprocessing.get_context("fork"), count)
     elif work.startswith("E"):
         one_way(multiprocessing.get_context("fork"), work, variant, count)
+    elif variant == "locks":
+        import peers_locks
+
+        peers_locks.run(work, count)
+    elif work[0] in "MH":
+        import peers_memory
+
+        peers_memory.run(work, variant, count)
     elif work == "I":
         idle(multiprocessing.get_context(variant))
     else:

@@ -12,14 +12,15 @@ pub(crate) fn describe() -> String {
         .and_then(|kib| kib.parse().ok())
         .unwrap_or_default();
     format!(
-        "{cpus} cores ({cpu}), {memory:.0} GiB, Linux {kernel}, {glibc}, {rustc}, {python}; load \
-         average at the start {load}; transparent huge pages: {huge}.",
+        "{cpus} cores ({cpu}), {memory:.0} GiB, Linux {kernel}, {glibc}, {rustc}, {python}, {numpy}; \
+         load average at the start {load}; transparent huge pages: {huge}.",
         cpu = field("/proc/cpuinfo", "model name"),
         memory = memory / f64::from(1 << 20),
         kernel = read("/proc/sys/kernel/osrelease"),
         glibc = output("getconf", "GNU_LIBC_VERSION"),
         rustc = output("rustc", "--version"),
         python = output("python3", "--version"),
+        numpy = numpy(),
         load = read("/proc/loadavg").split(' ').next().unwrap_or_default(),
         huge = read("/sys/kernel/mm/transparent_hugepage/enabled"),
     )
@@ -28,6 +29,16 @@ pub(crate) fn describe() -> String {
 /// Whether there is a Python to compare with.
 pub(crate) fn has_python() -> bool {
     Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+fn numpy() -> String {
+    let version = ["-c", "import numpy; print('numpy', numpy.__version__)"];
+    match Command::new("python3").args(version).output() {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().into()
+        }
+        _ => "no numpy".into(),
+    }
 }
 
 fn read(path: &str) -> String {

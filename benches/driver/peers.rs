@@ -30,6 +30,23 @@ const PROCESSES: &[&str] = &["A1", "A1s", "A2", "B1", "I"];
 const PIPES: &[&str] = &["E1", "E1p", "E5", "E6", "E7", "E8", "E9"];
 const BYTES: &[&str] = &["E5b", "E6b", "E7b", "E8b", "E9b"];
 
+/// What has a mutex; a semaphore; a condition variable; a barrier.
+const MUTEX: &[&str] = &["G1", "G2", "G6", "S3", "S3p"];
+const SEMAPHORE: &[&str] = &["G3", "G4", "S1", "S1p"];
+const PTHREAD: &[&str] = &["G1", "G2", "G5", "G6", "S3", "S3p", "S4", "S4p", "S5", "S5p"];
+const FUTEX: &[&str] =
+    &["G1", "G2", "G3", "G4", "S1", "S1p", "S2", "S2p", "S4", "S4p", "S5", "S5p"];
+const PYTHON_LOCKS: &[&str] = &[
+    "G1", "G2", "G3", "G4", "G6", "S1", "S1p", "S2", "S2p", "S3", "S3p", "S4", "S4p", "S5", "S5p",
+    "M1",
+];
+const OUR_LOCKS: &[&str] = &[
+    "G1", "G2", "G3", "G4", "G5", "G6", "S1", "S1p", "S2", "S2p", "S3", "S3p", "S4", "S4p", "S5",
+    "S5p", "M1", "M2", "M2s",
+];
+const SEGMENTS: &[&str] = &["M1", "M2", "M2s"];
+const H1: &[&str] = &["H1"];
+
 const fn peer(
     name: &'static str,
     program: Program,
@@ -50,21 +67,59 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("ours, pipe", OURS, "pipe", PIPES, 1.0),
     peer("ours, recv_bytes_into", OURS, "into", BYTES, 1.0),
     peer("ours, recv_bytes", OURS, "vec", BYTES, 1.0),
+    peer("ours", OURS, "locks", OUR_LOCKS, 1.0),
+    peer("ours, SharedSlice of a Vec", OURS, "copied", H1, 1.0),
+    peer("ours, SharedMut, frozen", OURS, "born", H1, 1.0),
+    peer("ours, SharedMut, moved", OURS, "moved", H1, 1.0),
+    peer("ours, a Vec", OURS, "vec", H1, 1.0),
     peer("raw fork and _exit", RAW, "fork", PROCESSES, 0.5),
     peer("raw posix_spawn of itself", RAW, "posix-spawn", PROCESSES, 0.1),
     peer("raw packet socket", RAW, "socket", &["E1", "E1p", "E5b", "E6b", "E7b"], 1.0),
     peer("raw pipe", RAW, "pipe", &["E1", "E1p", "E5b", "E6b", "E7b", "E8b", "E9b"], 1.0),
+    peer("raw pthread", RAW, "pthread", PTHREAD, 1.0),
+    peer("raw pthread, robust", RAW, "robust", MUTEX, 1.0),
+    peer("raw sem_t", RAW, "sem", SEMAPHORE, 1.0),
+    peer("raw futex", RAW, "futex", FUTEX, 1.0),
+    peer("raw memfd", RAW, "memfd", SEGMENTS, 1.0),
+    peer("raw memfd, written", RAW, "written", H1, 1.0),
+    peer("raw memfd, born there", RAW, "born", H1, 1.0),
+    peer("raw pipe of 1 MiB", RAW, "pipe", H1, 1.0),
+    peer("limit: mapped before, only summed", RAW, "mapped", H1, 1.0),
     peer("procspawn", PROCSPAWN, "", PROCESSES, 0.1),
+    peer("procspawn, Pool", PROCSPAWN, "", H1, 1.0),
     peer("ipc-channel", IPC_CHANNEL, "", PIPES, 0.5),
     peer("ipc-channel, bytes", IPC_CHANNEL, "", BYTES, 0.5),
+    peer("ipc-channel, IpcSharedMemory", IPC_CHANNEL, "copied", &["M1", "M2", "M2s", "H1"], 1.0),
+    peer("ipc-channel, IpcSharedMemory, born there", IPC_CHANNEL, "born", H1, 1.0),
+    peer("ipc-channel, Vec", IPC_CHANNEL, "values", H1, 1.0),
     peer("Python fork", Program::Python, "fork", PROCESSES, 0.05),
     peer("Python forkserver", Program::Python, "forkserver", PROCESSES, 0.02),
     peer("Python spawn", Program::Python, "spawn", PROCESSES, 0.01),
     peer("Python Pipe, send", Program::Python, "values", PIPES, 0.2),
     peer("Python Pipe, send_bytes", Program::Python, "bytes", BYTES, 0.2),
+    peer("Python multiprocessing", Program::Python, "locks", PYTHON_LOCKS, 0.2),
+    peer("Python SharedMemory", Program::Python, "shared", SEGMENTS, 0.2),
+    peer("Python SharedMemory, copied into", Program::Python, "copied", H1, 1.0),
+    peer("Python SharedMemory, born there", Program::Python, "born", H1, 1.0),
+    peer("Python Pipe, pickled", Program::Python, "pickled", H1, 1.0),
     peer("std::thread", THREADS, "", STARTS, 1.0),
     peer("threads, std mpsc", THREADS, "mpsc", &["E1", "E1p", "E5"], 1.0),
     peer("threads, crossbeam-channel", THREADS, "crossbeam", &["E1", "E1p", "E5"], 1.0),
+    peer(
+        "threads, std",
+        THREADS,
+        "std",
+        &["G1", "G2", "G5", "S3", "S3p", "S4", "S4p", "S5", "S5p"],
+        1.0,
+    ),
+    peer(
+        "threads, parking_lot",
+        THREADS,
+        "parking_lot",
+        &["G1", "G2", "G5", "G6", "S3", "S3p"],
+        1.0,
+    ),
+    peer("threads, Arc", THREADS, "arc", H1, 1.0),
     peer("bincode 1.3.3, fixed width (ours)", CODEC, "1-fixed", &["codec"], 1.0),
     peer("bincode 1.3.3, variable width", CODEC, "1-variable", &["codec"], 1.0),
     peer("bincode 2.0.1, fixed width", CODEC, "2-fixed", &["codec"], 1.0),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::peers::{PEERS, Peer};
-use crate::works::{Column, TABLES, Table, Work};
+use crate::works::{Better, Column, TABLES, Table, Work};
 
 /// All that was measured: for each peer, work and figure, one value a round.
 #[derive(Default)]
@@ -81,10 +81,12 @@ fn print_table(results: &Results, table: &Table) {
 /// `median (lowest–highest) ×ratio`: how many times better ours is.
 fn cell(column: &Column, figure: Spread, ours: Option<Spread>) -> String {
     let Spread { median, lowest, highest } = figure;
-    let ratio = match ours {
-        Some(ours) if column.more_is_better => ours.median / median,
-        Some(ours) => median / ours.median,
-        None => return format!("{} ({}–{})", short(median), short(lowest), short(highest)),
+    let ratio = match (ours, column.better) {
+        (Some(ours), Better::More) => ours.median / median,
+        (Some(ours), Better::Less) => median / ours.median,
+        (None, _) | (_, Better::Neither) => {
+            return format!("{} ({}–{})", short(median), short(lowest), short(highest));
+        }
     };
     format!("{} ({}–{}) ×{}", short(median), short(lowest), short(highest), short(ratio))
 }

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use crate::peers::{Peer, Program};
@@ -35,10 +38,15 @@ pub(crate) fn run(peer: &Peer, work: &Work, count: usize) -> Result<Figures, Str
     };
     command.args([name, peer.variant, &count.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0);
     let mut child = if pinned { spawn_pinned(&mut command) } else { command.spawn() }
         .map_err(|error| error.to_string())?;
-    let (output, errors) = read_in_time(&mut child)?;
+    let group = Pid::from_raw(child.id().cast_signed());
+    let cleanup = thread::spawn(move || end_what_is_left_of(group));
+    let read = read_in_time(&mut child, group);
+    let _ = cleanup.join();
     let status = child.wait().map_err(|error| error.to_string())?;
+    let (output, errors) = read?;
     if !status.success() {
         let lines = errors.lines().filter(|line| !line.trim().is_empty());
         return Err(format!("{status}: {}", lines.take(4).collect::<Vec<_>>().join(" / ")));
@@ -65,8 +73,16 @@ fn parse(line: &str) -> Option<(String, f64)> {
     Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
 }
 
-/// All that the child writes, unless it hangs: then it is killed.
-fn read_in_time(child: &mut Child) -> Result<(String, String), String> {
+/// Once a group's leader has ended: what it has started and left would hold its output, and wait
+/// for ever for what it does no more.
+fn end_what_is_left_of(group: Pid) {
+    let leader_stays_to_be_waited_for = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    let _ = waitid(Id::Pid(group), leader_stays_to_be_waited_for);
+    let _ = killpg(group, Signal::SIGKILL);
+}
+
+/// All that the child writes, unless it hangs: then it is killed, with its group.
+fn read_in_time(child: &mut Child, group: Pid) -> Result<(String, String), String> {
     let (tx, rx) = mpsc::channel();
     let read = |mut stream: Box<dyn Read + Send>, which: usize| {
         let tx = tx.clone();
@@ -85,15 +101,11 @@ fn read_in_time(child: &mut Child) -> Result<(String, String), String> {
         match rx.recv_timeout(LIMIT) {
             Ok((which, text)) => texts[which] = text.map_err(|error| error.to_string())?,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                let ended = child.kill().and_then(|()| child.wait());
-                return Err(format!("no end after {} s: {}", LIMIT.as_secs(), said(ended)));
+                let _ = killpg(group, Signal::SIGKILL);
+                return Err(format!("no end after {} s", LIMIT.as_secs()));
             }
         }
     }
     let [output, errors] = texts;
     Ok((output, errors))
-}
-
-fn said(ended: io::Result<std::process::ExitStatus>) -> String {
-    ended.map_or_else(|error| error.to_string(), |status| status.to_string())
 }

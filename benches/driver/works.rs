@@ -4,7 +4,8 @@
 pub(crate) struct Work {
     /// As the peers know it. A `p` at the end is the driver's: pinned to one core.
     pub(crate) name: &'static str,
-    /// How many starts, tasks, round trips or messages; a slow peer does a share of it.
+    /// How many starts, tasks, round trips or messages, or for how many milliseconds; a slow peer
+    /// does a share of it.
     pub(crate) count: usize,
 }
 
@@ -29,6 +30,26 @@ pub(crate) const WORKS: &[Work] = &[
     work("E7b", 4096),
     work("E8b", 256),
     work("E9b", 12),
+    work("G1", 2_000_000),
+    work("G2", 1000),
+    work("G3", 2_000_000),
+    work("G4", 1000),
+    work("G5", 2_000_000),
+    work("G6", 2_000_000),
+    work("S1", 20_000),
+    work("S1p", 20_000),
+    work("S2", 20_000),
+    work("S2p", 20_000),
+    work("S3", 20_000),
+    work("S3p", 20_000),
+    work("S4", 20_000),
+    work("S4p", 20_000),
+    work("S5", 20_000),
+    work("S5p", 20_000),
+    work("M1", 2000),
+    work("M2", 2000),
+    work("M2s", 2000),
+    work("H1", 5),
     work("I", 1),
     work("codec", 100),
 ];
@@ -39,16 +60,30 @@ pub(crate) struct Column {
     /// What the peers call it when they print it.
     pub(crate) figure: &'static str,
     pub(crate) title: &'static str,
-    pub(crate) more_is_better: bool,
+    pub(crate) better: Better,
+}
+
+/// Which figures are the better ones.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Better {
+    Less,
+    More,
+    /// It is there to explain others.
+    Neither,
 }
 
 const fn less(work: &'static str, figure: &'static str, title: &'static str) -> Column {
-    Column { work, figure, title, more_is_better: false }
+    Column { work, figure, title, better: Better::Less }
 }
 
 /// A column whose figure is called as its work.
 const fn more(work: &'static str, title: &'static str) -> Column {
-    Column { work, figure: work, title, more_is_better: true }
+    Column { work, figure: work, title, better: Better::More }
+}
+
+/// How much of what both sides got the one that got less had.
+const fn smaller(work: &'static str, title: &'static str) -> Column {
+    Column { work, figure: "smaller", title, better: Better::Neither }
 }
 
 /// Works that are shown side by side.
@@ -71,9 +106,9 @@ pub(crate) const TABLES: &[Table] = &[
         title: "Round trips of 24 bytes",
         columns: &[
             less("E1", "E1", "E1 median (us)"),
-            less("E1", "E2", "E2 99th percentile (us)"),
+            less("E1", "p99", "E2 99th percentile (us)"),
             less("E1p", "E1", "E1 on one core, median (us)"),
-            less("E1p", "E2", "E2 on one core, 99th percentile (us)"),
+            less("E1p", "p99", "E2 on one core, 99th percentile (us)"),
         ],
     },
     Table {
@@ -95,6 +130,60 @@ pub(crate) const TABLES: &[Table] = &[
             more("E8b", "E8 1 MiB (GB/s)"),
             more("E9b", "E9 64 MiB (GB/s)"),
         ],
+    },
+    Table {
+        title: "Locks: taken and let go with nobody else there",
+        columns: &[
+            less("G1", "G1", "G1 mutex (ns)"),
+            less("G3", "G3", "G3 semaphore (ns)"),
+            less("G5", "G5", "G5 read lock (ns)"),
+            less("G6", "G6", "G6 reentrant lock (ns)"),
+            less("G6", "again", "G6 by its holder (ns)"),
+        ],
+    },
+    Table {
+        title: "Locks: two who want the same one",
+        columns: &[
+            more("G2", "G2 mutex (/s)"),
+            smaller("G2", "smaller part (%)"),
+            more("G4", "G4 semaphore of 1 (/s)"),
+            smaller("G4", "smaller part (%)"),
+        ],
+    },
+    Table {
+        title: "Waiting for one another: round trips",
+        columns: &[
+            less("S1", "S1", "S1 semaphores (us)"),
+            less("S1p", "S1", "S1 on one core (us)"),
+            less("S2", "S2", "S2 events (us)"),
+            less("S2p", "S2", "S2 on one core (us)"),
+            less("S3", "S3", "S3 condition variable (us)"),
+            less("S3p", "S3", "S3 on one core (us)"),
+        ],
+    },
+    Table {
+        title: "Barriers: one round",
+        columns: &[
+            less("S4", "S4", "S4 of 2 (us)"),
+            less("S4p", "S4", "S4 on one core (us)"),
+            less("S5", "S5", "S5 of 4 (us)"),
+            less("S5p", "S5", "S5 on one core (us)"),
+        ],
+    },
+    Table {
+        title: "Shared memory of 4 KiB: making it, mapping it in another process",
+        columns: &[
+            less("M1", "mutex", "M1 mutex made (us)"),
+            less("M1", "segment", "M1 segment made (us)"),
+            less("M2", "mutex", "M2 mutex mapped (us)"),
+            less("M2", "segment", "M2 segment mapped (us)"),
+            less("M2s", "mutex", "M2s the same mutex (us)"),
+            less("M2s", "segment", "M2s the same segment (us)"),
+        ],
+    },
+    Table {
+        title: "100 MB of `f64` to another process, the sum back",
+        columns: &[less("H1", "H1", "H1 (ms)")],
     },
     Table {
         title: "A process that waits",

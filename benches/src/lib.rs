@@ -7,11 +7,15 @@
 //! - [`measure`]: the loops around what each peer does in its own way
 //! - [`message`]: what is sent
 //! - [`memory`]: what a process occupies
+//! - [`locks`]: the loops around locks
+//! - [`sums`]: the large slice, and the loop around handing it over
 
+pub mod locks;
 pub mod measure;
 pub mod memory;
 pub mod message;
 pub mod round;
+pub mod sums;
 
 pub use message::{Block, Ping, Sample};
 pub use round::{Round, figure};

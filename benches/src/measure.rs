@@ -36,8 +36,7 @@ pub fn starts<H>(round: &Round, mut start: impl FnMut() -> H, mut join: impl FnM
         join(start());
         begin.elapsed()
     };
-    let [p50, _] = percentiles(std::iter::repeat_with(once).take(round.count).collect());
-    figure(work, p50, "us");
+    figure(work, median(std::iter::repeat_with(once).take(round.count).collect()), "us");
 }
 
 /// 1 GiB that has been written to.
@@ -45,9 +44,9 @@ fn ballast() -> Vec<u8> {
     std::hint::black_box(vec![1; 1 << 30])
 }
 
-/// E1, E2: round trips.
+/// E1, E2, S: round trips; as many as [`Round::trips`].
 pub fn round_trips(round: &Round, mut trip: impl FnMut()) {
-    for _ in 0..round.count / 10 {
+    for _ in round.count..round.trips() {
         trip();
     }
     let once = || {
@@ -56,8 +55,30 @@ pub fn round_trips(round: &Round, mut trip: impl FnMut()) {
         begin.elapsed()
     };
     let [p50, p99] = percentiles(std::iter::repeat_with(once).take(round.count).collect());
-    figure("E1", p50, "us");
-    figure("E2", p99, "us");
+    figure(&round.work, p50, "us");
+    figure("p99", p99, "us");
+}
+
+/// M1: how long it takes to do this, once it has been done before.
+pub fn repeated(round: &Round, mut operation: impl FnMut()) -> f64 {
+    repeated_timed(round, || {
+        let begin = Instant::now();
+        operation();
+        begin.elapsed()
+    })
+}
+
+/// M2: the same for what measures a part of itself.
+pub fn repeated_timed(round: &Round, mut operation: impl FnMut() -> Duration) -> f64 {
+    for _ in round.count..round.trips() {
+        operation();
+    }
+    median((0..round.count).map(|_| operation()).collect())
+}
+
+/// The median, in microseconds.
+pub fn median(times: Vec<Duration>) -> f64 {
+    percentiles(times)[0]
 }
 
 /// The median and the 99th percentile, in microseconds.

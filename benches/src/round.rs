@@ -1,15 +1,17 @@
 //! One round of one work: what the driver asks a peer for, and how the peer answers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::message;
 
 /// What a peer is to do: its arguments.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Round {
     /// The name of the work: `A1`.
     pub work: String,
     /// Which of the peer's ways to do it.
     pub variant: String,
-    /// How many times: starts, tasks, round trips or messages.
+    /// How many times: starts, tasks, round trips or messages. In G2 and G4: milliseconds.
     pub count: usize,
 }
 
@@ -38,6 +40,11 @@ impl Round {
             "E9" => 64 << 20,
             other => panic!("{other} sends no messages"),
         }
+    }
+
+    /// How many round trips in all: a tenth goes before, unmeasured.
+    pub fn trips(&self) -> usize {
+        self.count + self.count / 10
     }
 
     /// How many messages to warm up with, and how many to measure with. The receiver acknowledges

@@ -2,10 +2,31 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// How long a program may take before it counts as hung.
+const WATCHDOG: Duration = Duration::from_secs(120);
+
+/// What comes of a program; one that hangs is killed.
+fn output(command: &mut Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id().to_string();
+    let (done, outcome) = mpsc::channel();
+    thread::spawn(move || done.send(child.wait_with_output()));
+    outcome.recv_timeout(WATCHDOG).map_or_else(
+        |_| {
+            let _ = Command::new("kill").args(["-9", &pid]).status();
+            panic!("{command:?} hung");
+        },
+        Result::unwrap,
+    )
+}
 
 fn run(program: &str) -> String {
-    let Output { status, stdout, stderr } = Command::new(program).output().unwrap();
+    let Output { status, stdout, stderr } = output(&mut Command::new(program));
     let text = String::from_utf8(stdout).unwrap();
     assert!(status.success(), "{status}\n{text}\n{}", String::from_utf8_lossy(&stderr));
     text
@@ -127,16 +148,16 @@ fn pixels(path: &std::path::Path) -> (usize, usize, Vec<[u8; 3]>) {
 fn mandelbrot_draws_the_same_picture_with_any_number_of_processes() {
     let dir = tempfile::tempdir().unwrap();
     let draw = |processes: &str| {
-        let output = dir.path().join(processes);
-        let drawn = Command::new(env!("CARGO_BIN_EXE_mandelbrot"))
-            .args(["--width", "91", "--height=60", "--processes", processes, "--output"])
-            .arg(&output)
-            .output()
-            .unwrap();
+        let file = dir.path().join(processes);
+        let drawn = output(
+            Command::new(env!("CARGO_BIN_EXE_mandelbrot"))
+                .args(["--width", "91", "--height=60", "--processes", processes, "--output"])
+                .arg(&file),
+        );
         let text = String::from_utf8(drawn.stdout).unwrap();
         assert!(drawn.status.success() && drawn.stderr.is_empty(), "{text}");
         assert!(text.contains(&format!("91 x 60 pixels by {processes} processes")), "{text}");
-        pixels(&output)
+        pixels(&file)
     };
     let (width, height, picture) = draw("1");
     assert_eq!((width, height, picture.len()), (91, 60, 91 * 60));
@@ -175,7 +196,7 @@ fn mandelbrot_refuses_what_it_cannot_do_in_one_line() {
     ];
     for (arguments, message) in cases {
         let Output { status, stdout, stderr } =
-            Command::new(env!("CARGO_BIN_EXE_mandelbrot")).args(arguments).output().unwrap();
+            output(Command::new(env!("CARGO_BIN_EXE_mandelbrot")).args(arguments));
         let text = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(1), "{arguments:?}: {text}");
         assert!(text.starts_with(&format!("mandelbrot: {message}")), "{arguments:?}: {text}");
@@ -187,7 +208,7 @@ fn mandelbrot_refuses_what_it_cannot_do_in_one_line() {
 fn mandelbrot_explains_itself() {
     for argument in ["--help", "-h"] {
         let Output { status, stdout, stderr } =
-            Command::new(env!("CARGO_BIN_EXE_mandelbrot")).arg(argument).output().unwrap();
+            output(Command::new(env!("CARGO_BIN_EXE_mandelbrot")).arg(argument));
         let text = String::from_utf8(stdout).unwrap();
         assert!(status.success() && stderr.is_empty());
         for option in ["--width", "--height", "--output", "--processes", "--help"] {

@@ -228,6 +228,11 @@ pub fn await_end_of(pid: u32) {
     }
 }
 
+/// Whether storms are to rage for as long as a machine can be spared: `OFFSPRING_SOAK=1`.
+pub fn soak() -> bool {
+    env::var_os("OFFSPRING_SOAK").is_some_and(|value| value == "1")
+}
+
 /// Whether the long forms of storms and soaks are asked for.
 pub fn long() -> bool {
     env::var_os("OFFSPRING_LONG_TESTS").is_some_and(|value| value != "0")

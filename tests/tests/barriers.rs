@@ -176,7 +176,7 @@ fn test_abort(by: By) -> Outcome {
         let barrier = Barrier::new(N)?;
         let told = by.run(|| pass_and_abort(barrier.clone(), all_waiting));
         let aborted = told.iter().filter(|told| **told == Some(BarrierOutcome::Aborted));
-        assert_eq!(aborted.count() as usize, N - 1, "{told:?}");
+        assert_eq!(aborted.count(), N - 1, "{told:?}");
         assert!(barrier.is_broken());
         assert_eq!(barrier.wait().unwrap_err(), BarrierError::Aborted);
         assert_eq!(barrier.wait_timeout(LONG).unwrap_err(), BarrierError::Aborted);
@@ -201,7 +201,7 @@ fn test_reset(by: By) -> Outcome {
     let barrier = Barrier::new(N)?;
     let told = by.run(|| pass_and_reset(barrier.clone()));
     let reset = told.iter().filter(|told| **told == Some(BarrierOutcome::Reset)).count();
-    assert_eq!(reset as usize, N - 1, "{told:?}");
+    assert_eq!(reset, N - 1, "{told:?}");
     assert!(!barrier.is_broken());
     barrier.reset(); // with nobody there
     by.run(|| which_am_i(barrier.clone()));
@@ -229,7 +229,7 @@ fn test_abort_and_reset(by: By) -> Outcome {
     let (barrier, other) = (Barrier::new(N)?, Barrier::new(N)?);
     let told = by.run(|| abort_and_reset(barrier.clone(), other.clone()));
     let aborted = told.iter().filter(|told| **told == Some(BarrierOutcome::Aborted)).count();
-    assert_eq!(aborted as usize, N - 1, "{told:?}");
+    assert_eq!(aborted, N - 1, "{told:?}");
     assert!(!barrier.is_broken());
     Ok(())
 }
@@ -250,7 +250,7 @@ fn be_late(barrier: Barrier, timeout: Option<Duration>) -> BarrierOutcome {
 
 fn test_timeout(by: By, barrier: &Barrier, timeout: Option<Duration>) -> Outcome {
     let told = by.run(|| be_late(barrier.clone(), timeout));
-    assert_eq!(told, [BarrierOutcome::TimedOut; N as usize]);
+    assert_eq!(told, [BarrierOutcome::TimedOut; N]);
     assert!(barrier.is_broken());
     Ok(())
 }

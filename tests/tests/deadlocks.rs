@@ -82,6 +82,20 @@ fn until_asleep(tid: i32) {
     until(|| is_asleep(tid));
 }
 
+/// Does what waits, and something else meanwhile, or afterwards if that did not wait.
+fn while_it_waits<R>(meanwhile: impl FnOnce() + Send, wait: impl FnOnce() -> R) -> R {
+    let (tid, is_over) = (gettid().as_raw(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            until(|| is_asleep(tid) || is_over.load(Ordering::Relaxed));
+            meanwhile();
+        });
+        let result = wait();
+        is_over.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
 /// A lock, and what is to be done with it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Want {
@@ -134,7 +148,7 @@ fn dine(first: Want, second: Want, all_hold_one: Barrier) -> Told {
     let member = |holder: &offspring::sync::Holder| {
         (holder.process().to_owned(), holder.pid(), holder.thread().to_owned())
     };
-    Some((deadlock.to_string(), deadlock.cycle().map(member).collect()))
+    Some((deadlock.to_string(), deadlock.members().map(member).collect()))
 }
 
 /// Has each hold its first lock and want its second; gives who was told what, and who they were.
@@ -288,7 +302,7 @@ fn who_is_told_holds_what_it_held(by: By) -> Outcome {
     let other = holding_and_waiting(by, &want_b, &want_a);
     for _ in 0..3 {
         match b.lock() {
-            Err(LockError::Deadlock(deadlock)) => assert_eq!(deadlock.cycle().count(), 2),
+            Err(LockError::Deadlock(deadlock)) => assert_eq!(deadlock.members().count(), 2),
             other => panic!("{other:?}"),
         }
     }
@@ -322,6 +336,32 @@ fn a_wait_with_a_timeout_is_no_part(by: By) -> Outcome {
     drop(b.lock().unwrap());
     drop(held);
     assert!(other.join());
+    Ok(())
+}
+
+/// Says who it is, and waits for a while to write. Whether that was in vain.
+#[process]
+fn give_up_to_write(lock: RwLock<u32>, about_to: Sender<i32>) -> bool {
+    about_to.send(gettid().as_raw()).unwrap();
+    matches!(lock.write_timeout(4 * SHORT), Err(LockTimeoutError::TimedOut { .. }))
+}
+
+/// Who is kept out by a writer that will give up waits for that one, and not for the readers whom
+/// the writer waits for.
+fn a_writer_that_will_give_up_is_no_part(by: By) -> Outcome {
+    let detector = DeadlockDetector::new()?;
+    let mutex = Mutex::new(0)?.detect_deadlocks(&detector);
+    let rwlock = RwLock::new(0)?.detect_deadlocks(&detector);
+    let held = mutex.lock().unwrap();
+    let (read, lock) = (Want::Read(rwlock.clone()), Want::Lock(mutex.clone()));
+    let reader = holding_and_waiting(by, &read, &lock);
+    let (about_to, coming) = pipe()?;
+    let writer = by.start(give_up_to_write(rwlock.clone(), about_to));
+    until_asleep(coming.recv()?);
+    drop(rwlock.read().unwrap());
+    assert!(writer.join());
+    drop(held);
+    assert!(reader.join());
     Ok(())
 }
 
@@ -377,6 +417,40 @@ each_start_method! {
         the_end_of_a_wait_may_close_a_cycle(By::Threads)?;
     }
 
+    fn a_process_that_will_give_up_to_write_is_no_part_of_a_cycle() {
+        a_writer_that_will_give_up_is_no_part(By::Children)?;
+    }
+
+    only [spawn Spawn]
+    fn a_thread_that_will_give_up_to_write_is_no_part_of_a_cycle() {
+        a_writer_that_will_give_up_is_no_part(By::Threads)?;
+    }
+
+    /// One that a writer has let in, and that does not run yet, waits for nobody; least of all for
+    /// another reader.
+    fn readers_wait_for_no_readers() {
+        let detector = DeadlockDetector::new()?;
+        let watched = || Ok::<_, offspring::Error>(Mutex::new(0)?.detect_deadlocks(&detector));
+        let (b, c) = (watched()?, watched()?);
+        let rwlock = RwLock::new(0)?.detect_deadlocks(&detector);
+        let (want_b, want_c) = (Want::Lock(b.clone()), Want::Lock(c.clone()));
+        let read = Want::Read(rwlock.clone());
+        let (held_c, writing) = (c.lock().unwrap(), rwlock.write().unwrap());
+        let Worker::Child(stopped) = holding_and_waiting(By::Children, &want_b, &read) else {
+            unreachable!()
+        };
+        stopped.signal(libc::SIGSTOP)?;
+        until(|| state_of(stopped.pid()) == Some('T'));
+        drop(writing);
+        let reader = holding_and_waiting(By::Children, &read, &want_c);
+        // This waits for the stopped one, which waits for nobody.
+        let go_on = || stopped.signal(libc::SIGCONT).unwrap();
+        let waited = while_it_waits(go_on, || b.lock().map(drop));
+        waited.map_err(LockError::without_guard)?;
+        drop(held_c);
+        assert!(stopped.join()? && reader.join());
+    }
+
     /// What it held is poisoned, and nobody waits for it.
     fn one_that_was_killed_is_no_part_of_a_cycle() {
         let ([a, b], [want_a, want_b]) = two_watched()?;
@@ -409,17 +483,9 @@ each_start_method! {
         until(|| state_of(next.pid()) == Some('T'));
         victim.kill()?;
         victim.wait()?;
-        let (tid, had) = (gettid().as_raw(), AtomicBool::new(false));
-        let had = thread::scope(|scope| {
-            scope.spawn(|| {
-                until(|| is_asleep(tid) || had.load(Ordering::Relaxed));
-                next.signal(libc::SIGCONT).unwrap();
-            });
-            let result = c.lock().map(drop).map_err(LockError::without_guard);
-            had.store(true, Ordering::Relaxed);
-            result
-        });
-        had?;
+        let go_on = || next.signal(libc::SIGCONT).unwrap();
+        let waited = while_it_waits(go_on, || c.lock().map(drop));
+        waited.map_err(LockError::without_guard)?;
         assert_eq!(next.join()?, victim.pid());
         drop(held);
     }

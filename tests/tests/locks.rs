@@ -568,6 +568,26 @@ each_start_method! {
     }
 }
 
+#[process]
+fn exit_while_holding_it(mutex: Mutex<u32>) {
+    let _held = mutex.lock().unwrap();
+    std::process::exit(0);
+}
+
+each_start_method! {
+    only [spawn Spawn]
+    /// Whatever the numbers of who died, and of who comes then.
+    fn whoever_died_with_a_lock_is_named() {
+        for _ in 0..40 {
+            let mutex = Mutex::new(0)?;
+            let child = daemon(exit_while_holding_it(mutex.clone()))?;
+            child.wait()?;
+            let error = mutex.lock().unwrap_err().into_poisoned().ok_or("it is free")?;
+            assert_eq!(error.holder().pid(), child.pid(), "{error}");
+        }
+    }
+}
+
 /// `PoisonError` as a value: what it gives, and what it gives back.
 #[test]
 fn a_poison_error_has_the_guard_inside() {
@@ -665,7 +685,7 @@ each_start_method! {
             assert!(text.contains(&format!("{}:{line}:", file!())), "{text}");
         }
         assert!(text.contains(&format!("process 'case' (pid {})", std::process::id())), "{text}");
-        let circle: Vec<_> = deadlock.cycle().map(|member| (member.pid(), member.tid())).collect();
+        let circle: Vec<_> = deadlock.members().map(|member| (member.pid(), member.tid())).collect();
         assert_eq!(circle, [(std::process::id(), gettid().as_raw().cast_unsigned())]);
 
         assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
@@ -711,6 +731,19 @@ each_start_method! {
     fn a_reentrant_lock_is_poisoned_however_often_it_was_taken() {
         a_reentrant_lock_is_poisoned_at_any_depth(By::Children, true)?;
         a_reentrant_lock_is_poisoned_at_any_depth(By::Children, false)?;
+    }
+
+    only [spawn Spawn]
+    /// Also if the panic gets no further than the inner guard.
+    fn a_reentrant_lock_is_poisoned_by_a_panic_that_was_caught() {
+        let lock = ReentrantLock::new(AtomicU32::new(0))?;
+        let outer = lock.lock().unwrap();
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            let _inner = lock.lock();
+            resume_unwind(Box::new("on purpose"));
+        }));
+        drop(outer);
+        assert!(!is_sound(lock.clone()).run());
     }
 
     only [spawn Spawn]

@@ -140,46 +140,46 @@ each_start_method! {
         child.join()?;
         assert!(all.iter().zip(1..).all(|(numbers, what)| all_are(numbers, what)));
     }
-}
 
-/// `test_shared_memory_pickle_unpickle`: what arrives is the same memory, and is not mapped again.
-#[test]
-fn test_shared_memory_pickle_unpickle_gives_the_same_memory() {
-    let (tx, rx) = offspring::pipe::<Shared<AtomicU32>>().unwrap();
-    let memory = Shared::new(AtomicU32::new(1)).unwrap();
-    tx.send(memory.clone()).unwrap();
-    let arrived = rx.recv().unwrap();
-    assert!(std::ptr::eq(&*memory, &*arrived));
-    memory.store(2, Ordering::Relaxed);
-    drop(memory);
-    assert_eq!(arrived.load(Ordering::Relaxed), 2);
-}
-
-/// `test_shared_memory_pickle_unpickle_dead_object`: a message keeps what is in it alive.
-#[test]
-fn test_shared_memory_pickle_unpickle_after_the_sender_has_dropped_it() {
-    let (tx, rx) = offspring::pipe().unwrap();
-    tx.send(Shared::new(AtomicU32::new(7)).unwrap()).unwrap();
-    tx.send(Shared::new(AtomicU32::new(8)).unwrap()).unwrap();
-    let arrived: [Shared<AtomicU32>; 2] = [rx.recv().unwrap(), rx.recv().unwrap()];
-    assert_eq!(arrived.map(|memory| memory.load(Ordering::Relaxed)), [7, 8]);
-}
-
-/// `test_shared_memory_ShareableList_pickling`: a handle is as long as any other.
-#[test]
-fn test_shareable_list_pickling_does_not_depend_on_the_length() {
-    let (tx, rx) = offspring::pipe().unwrap();
-    let mut lengths = Vec::new();
-    for len in [1, 10, 1_000_000] {
-        tx.send(zeros(len).unwrap()).unwrap();
-        let mut waiting: libc::c_int = 0;
-        // SAFETY: the kernel writes one number to where it is told.
-        unsafe { libc::ioctl(rx.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
-        lengths.push(waiting);
-        assert_eq!(rx.recv().unwrap().len(), len);
+    only [forkserver Forkserver]
+    /// `test_shared_memory_pickle_unpickle`: what arrives is the same memory, and is not mapped again.
+    fn test_shared_memory_pickle_unpickle_gives_the_same_memory() {
+        let (tx, rx) = offspring::pipe::<Shared<AtomicU32>>().unwrap();
+        let memory = Shared::new(AtomicU32::new(1)).unwrap();
+        tx.send(memory.clone()).unwrap();
+        let arrived = rx.recv().unwrap();
+        assert!(std::ptr::eq(&*memory, &*arrived));
+        memory.store(2, Ordering::Relaxed);
+        drop(memory);
+        assert_eq!(arrived.load(Ordering::Relaxed), 2);
     }
-    assert!(lengths[0] > 0 && lengths[0] < 100, "{lengths:?}");
-    assert!(lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
+
+    only [forkserver Forkserver]
+    /// `test_shared_memory_pickle_unpickle_dead_object`: a message keeps what is in it alive.
+    fn test_shared_memory_pickle_unpickle_after_the_sender_has_dropped_it() {
+        let (tx, rx) = offspring::pipe().unwrap();
+        tx.send(Shared::new(AtomicU32::new(7)).unwrap()).unwrap();
+        tx.send(Shared::new(AtomicU32::new(8)).unwrap()).unwrap();
+        let arrived: [Shared<AtomicU32>; 2] = [rx.recv().unwrap(), rx.recv().unwrap()];
+        assert_eq!(arrived.map(|memory| memory.load(Ordering::Relaxed)), [7, 8]);
+    }
+
+    only [forkserver Forkserver]
+    /// `test_shared_memory_ShareableList_pickling`: a handle is as long as any other.
+    fn test_shareable_list_pickling_does_not_depend_on_the_length() {
+        let (tx, rx) = offspring::pipe().unwrap();
+        let mut lengths = Vec::new();
+        for len in [1, 10, 1_000_000] {
+            tx.send(zeros(len).unwrap()).unwrap();
+            let mut waiting: libc::c_int = 0;
+            // SAFETY: the kernel writes one number to where it is told.
+            unsafe { libc::ioctl(rx.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
+            lengths.push(waiting);
+            assert_eq!(rx.recv().unwrap().len(), len);
+        }
+        assert!(lengths[0] > 0 && lengths[0] < 100, "{lengths:?}");
+        assert!(lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
+    }
 }
 
 /// Makes memory of each kind, tells which it is, and lives until it is killed.
@@ -668,15 +668,17 @@ types! {
     type_that_is_a_text: ArrayString<7>,
 }
 
-/// Zero bytes each, so there may be as many as can be counted.
-#[test]
-fn an_array_of_no_size_may_have_any_length() {
-    const MANY: usize = 1 << 60;
-    let array = SharedMut::<[u64; 0]>::zeroed(MANY).unwrap();
-    assert_eq!(array.len(), MANY);
-    let (tx, rx) = offspring::pipe().unwrap();
-    tx.send(array.freeze().unwrap()).unwrap();
-    assert_eq!(rx.recv().unwrap().len(), MANY);
+each_start_method! {
+    only [forkserver Forkserver]
+    /// Zero bytes each, so there may be as many as can be counted.
+    fn an_array_of_no_size_may_have_any_length() {
+        const MANY: usize = 1 << 60;
+        let array = SharedMut::<[u64; 0]>::zeroed(MANY).unwrap();
+        assert_eq!(array.len(), MANY);
+        let (tx, rx) = offspring::pipe().unwrap();
+        tx.send(array.freeze().unwrap()).unwrap();
+        assert_eq!(rx.recv().unwrap().len(), MANY);
+    }
 }
 
 /// `SharedSlice::collect` takes what comes, whatever the iterator says that it will be.

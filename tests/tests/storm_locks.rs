@@ -146,7 +146,7 @@ fn use_watched(locks: &[Mutex<Ledger>; 2], who: u64, random: &Random) {
     let _outer = enter(taken, who, || locks[first].clear_poison());
     let second = &locks[1 - first];
     match second.lock() {
-        Err(LockError::Deadlock(deadlock)) => assert_eq!(deadlock.cycle().count(), 2),
+        Err(LockError::Deadlock(deadlock)) => assert_eq!(deadlock.members().count(), 2),
         other => {
             let taken = other.map_err(|error| error.into_poisoned().expect("it was taken"));
             drop(enter(taken, who, || second.clear_poison()));

@@ -2,11 +2,12 @@
 //! program executes itself, and they meet at a one-shot server, as its documentation shows.
 
 use std::process::{Child, Command};
+use std::time::Instant;
 
-use benches::{Block, Ping, Round, Sample, measure, message};
+use benches::{Block, Ping, Round, Sample, figure, measure, message, sums};
 use ipc_channel::ipc::{
-    IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcReceiver, IpcSender, bytes_channel,
-    channel,
+    IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcReceiver, IpcSender, IpcSharedMemory,
+    bytes_channel, channel,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,11 @@ enum Ends {
     Samples(IpcReceiver<Sample>, IpcSender<u64>),
     Blocks(IpcReceiver<Block>, IpcSender<u64>),
     Bytes(IpcBytesReceiver, IpcSender<u64>),
+    /// M2: segments, and a word before each and after each.
+    Segments(IpcReceiver<IpcSharedMemory>, IpcReceiver<()>, IpcSender<()>),
+    /// H1
+    Shared(IpcReceiver<IpcSharedMemory>, IpcSender<f64>),
+    Numbers(IpcReceiver<Vec<f64>>, IpcSender<f64>),
 }
 
 /// The environment variable that makes this program a child, and says where its parent is.
@@ -45,6 +51,17 @@ fn be_child(round: &Round, server: String) {
         Ends::Samples(samples, seen) => take(seen, &mut || samples.recv().unwrap().look()),
         Ends::Blocks(blocks, seen) => take(seen, &mut || message::look(&blocks.recv().unwrap())),
         Ends::Bytes(bytes, seen) => take(seen, &mut || message::look(&bytes.recv().unwrap())),
+        Ends::Segments(segments, sent, taken) => map_segments(round, segments, sent, taken),
+        Ends::Shared(segments, sums) => {
+            while let Ok(segment) = segments.recv() {
+                sums.send(sums::sum(sums::from_bytes(&segment))).unwrap();
+            }
+        }
+        Ends::Numbers(numbers, sums) => {
+            while let Ok(numbers) = numbers.recv() {
+                sums.send(sums::sum(&numbers)).unwrap();
+            }
+        }
     }
 }
 
@@ -60,6 +77,24 @@ fn start(ends: Ends) -> Child {
 
 fn be_parent(round: &Round) {
     let mut child = match round.work.as_str() {
+        "M1" => {
+            let make = || drop(IpcSharedMemory::from_byte(0, SEGMENT));
+            return figure("segment", measure::repeated(round, make), "us");
+        }
+        "M2" | "M2s" => hand_over_segments(round),
+        "H1" if round.variant == "values" => {
+            let (tx, rx) = channel().unwrap();
+            let (sums_tx, sums) = channel().unwrap();
+            let child = start(Ends::Numbers(rx, sums_tx));
+            let prepare = sums::numbers; // what is sent is taken
+            sums::hand_over(round, prepare, |numbers| {
+                tx.send(numbers).unwrap();
+                (sums.recv().unwrap(), ())
+            });
+            drop(tx);
+            child
+        }
+        "H1" => hand_over_shared(round),
         "E1" => {
             let (tx, rx_there) = channel().unwrap();
             let (tx_there, rx) = channel().unwrap();
@@ -97,4 +132,76 @@ fn be_parent(round: &Round) {
         }
     };
     child.wait().unwrap();
+}
+
+/// A small segment: a page.
+const SEGMENT: usize = 4096;
+
+/// M2: new segments; M2s: the same one again and again.
+fn hand_over_segments(round: &Round) -> Child {
+    let (tx, rx) = channel().unwrap();
+    let (sent, sent_there) = channel().unwrap();
+    let (taken_there, taken) = channel().unwrap();
+    let child = start(Ends::Segments(rx, sent_there, taken_there));
+    let same = IpcSharedMemory::from_byte(1, SEGMENT);
+    for _ in 0..round.trips() {
+        let segment = match round.work.as_str() {
+            "M2s" => same.clone(),
+            _ => IpcSharedMemory::from_byte(1, SEGMENT),
+        };
+        tx.send(segment).unwrap();
+        sent.send(()).unwrap();
+        taken.recv().unwrap();
+    }
+    child
+}
+
+fn map_segments(
+    round: &Round,
+    segments: IpcReceiver<IpcSharedMemory>,
+    sent: IpcReceiver<()>,
+    taken: IpcSender<()>,
+) {
+    let time = measure::repeated_timed(round, || {
+        sent.recv().unwrap();
+        let begin = Instant::now();
+        let segment = segments.recv().unwrap();
+        assert_eq!(segment[0], 1);
+        let time = begin.elapsed();
+        drop(segment);
+        taken.send(()).unwrap();
+        time
+    });
+    figure("segment", time, "us");
+}
+
+/// H1: copied into shared memory, or put there before the clock starts.
+fn hand_over_shared(round: &Round) -> Child {
+    let (tx, rx) = channel().unwrap();
+    let (sums_tx, sums) = channel().unwrap();
+    let child = start(Ends::Shared(rx, sums_tx));
+    let numbers = sums::numbers();
+    let sum_of = |segment| {
+        tx.send(segment).unwrap();
+        sums.recv().unwrap()
+    };
+    let born = || {
+        let mut segment = IpcSharedMemory::from_byte(0, size_of_val(&*numbers));
+        // SAFETY: nobody else has it yet.
+        let bytes = unsafe { segment.deref_mut() };
+        sums::from_bytes_mut(bytes).copy_from_slice(&numbers);
+        segment
+    };
+    match round.variant.as_str() {
+        "born" => sums::hand_over(round, born, |segment| (sum_of(segment.clone()), segment)),
+        _ => sums::hand_over(
+            round,
+            || (),
+            |()| {
+                let segment = IpcSharedMemory::from_bytes(sums::as_bytes(&numbers));
+                (sum_of(segment.clone()), segment)
+            },
+        ),
+    }
+    child
 }

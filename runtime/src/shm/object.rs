@@ -369,8 +369,9 @@ impl<'de, S: Kind, T: ?Sized + Content> Deserialize<'de> for Object<S, T> {
             .map_err(wrong)?;
         let layout = Layout::of::<S, T>(segment.len()).expect("it was computed before");
         let object = Self::in_segment(segment, layout);
-        let len = layout.tail + object.state().tail_len() * size_of::<S::Tail>();
-        if S::TAIL_MAX > 0 && !object.segment.holds(len) {
+        let tail = object.state().tail_len();
+        let holds = || object.segment.holds(layout.tail + tail * size_of::<S::Tail>());
+        if tail > S::TAIL_MAX || tail > 0 && !holds() {
             return Err(wrong(Foreign::Truncated));
         }
         Ok(object)

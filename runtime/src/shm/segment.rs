@@ -206,6 +206,7 @@ impl Segment {
     ) -> Result<Arc<Self>> {
         let failed = |error: io::Error| Error::os(MAKING, error);
         let mut file = File::from(memfd::create("offspring-shared").map_err(|e| failed(e.into()))?);
+        memfd::fits(offset).map_err(|error| failed(error.into()))?;
         io::Write::write_all(&mut file, &vec![0; offset]).map_err(failed)?;
         let len = write(&file).map_err(failed)?;
         let contents = Contents { fingerprint, len };

@@ -158,7 +158,7 @@ impl Kind for State {
 ///     let _first = first.lock().unwrap();
 ///     both_hold_one.wait().unwrap();
 ///     match second.lock() {
-///         Err(LockError::Deadlock(deadlock)) => deadlock.cycle().count(),
+///         Err(LockError::Deadlock(deadlock)) => deadlock.members().count(),
 ///         _ => 0,
 ///     }
 /// };

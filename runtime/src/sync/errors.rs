@@ -144,7 +144,7 @@ impl Deadlock {
 
     /// Everybody in the cycle, beginning with the caller. Each waits for the next, the last for
     /// the caller.
-    pub fn cycle(&self) -> impl Iterator<Item = &Holder> {
+    pub fn members(&self) -> impl Iterator<Item = &Holder> {
         self.cycle.iter().map(|waiting| &waiting.who)
     }
 }

@@ -104,13 +104,10 @@ fn is_asleep(pid: u32, tid: u32) -> bool {
 }
 
 /// A thread that does this, and sleeps over it.
-fn sleeper<'scope, T: Send>(
+fn sleeper<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
-) -> ScopedJoinHandle<'scope, T>
-where
-    T: 'scope,
-{
+) -> ScopedJoinHandle<'scope, T> {
     let (tell, told) = std::sync::mpsc::channel();
     let thread = scope.spawn(move || {
         tell.send(nix::unistd::gettid().as_raw() as u32).unwrap();
@@ -203,7 +200,7 @@ fn sweep(
     let unhurt = Steps::new(u64::MAX)?;
     assert!(!dies(&unhurt));
     let steps = unhurt.counted();
-    let tries = if tests::long() { 300 } else { 24 };
+    let tries = if tests::soak() { 300 } else { 24 };
     eprintln!("\n{what}: some of {steps} instructions");
     let mut limits: Vec<_> = (0..tries).map(|n| steps * n * n / (tries * tries)).collect();
     limits.dedup();
@@ -431,7 +428,7 @@ each_start_method! {
                     Err(error) => assert_eq!(error, BarrierError::WaiterDied),
                 }
                 barrier.abort();
-                drop(other.join().unwrap());
+                let _ = other.join().unwrap();
                 killed
             })
         })?;

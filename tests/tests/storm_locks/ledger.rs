@@ -45,8 +45,13 @@ pub(crate) type Taken<G> = Result<G, PoisonError<G>>;
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
-        Self { words: [ZERO; 2], inside: ZERO, told: ZERO, log: [const { [ZERO; 2] }; LOG] }
+        let pair = || [AtomicU64::new(0), AtomicU64::new(0)];
+        Self {
+            words: pair(),
+            inside: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+            log: std::array::from_fn(|_| pair()),
+        }
     }
 
     /// What a holder does.
@@ -71,16 +76,6 @@ impl Ledger {
         (0..seen % 64).for_each(|_| spin_loop());
         assert_eq!((get(first), get(second)), (seen, seen), "torn");
         assert_eq!(get(&self.inside), 0, "somebody came in");
-    }
-
-    /// How often it was visited.
-    pub(crate) fn visits(&self) -> u64 {
-        get(&self.words[0])
-    }
-
-    /// Whether somebody is in the middle of a visit, or died in it.
-    pub(crate) fn is_half_done(&self) -> bool {
-        get(&self.inside) != 0
     }
 
     /// Puts right what somebody has left who died with the lock; `pid` is who was named, 0 if the

@@ -17,7 +17,7 @@ use tests::family::until;
 
 /// How many are killed in each storm.
 pub(crate) fn kills() -> usize {
-    if tests::long() { 10_000 } else { 1000 }
+    if tests::soak() { 10_000 } else { 1000 }
 }
 
 /// Numbers that nobody foresees, and that are the same again for the same seed (xorshift64*).
@@ -218,7 +218,7 @@ impl Drop for Storm {
         for (_, child) in &self.alive {
             let _ = child.kill();
         }
-        if thread::panicking() || tests::long() {
+        if thread::panicking() || tests::soak() {
             eprintln!(
                 "seed {}: {} killed of {} started, {:?}",
                 self.seed,

@@ -18,7 +18,7 @@ fn a_circle_is_told() {
                     panic!("it holds nothing yet");
                 }
                 match locks[(index + 1) % 3].lock() {
-                    Err(LockError::Deadlock(deadlock)) => deadlock.cycle().count(),
+                    Err(LockError::Deadlock(deadlock)) => deadlock.members().count(),
                     _ => 0,
                 }
             };

@@ -140,7 +140,11 @@ fn an_older_kernel_loses_a_wake_up() {
         for index in 0..3 {
             let place = place.clone();
             let work = move || (place.visit(Wait::Forever), place.visit(Wait::Forever));
-            if index < 2 { victim(150, work) } else { spawn(work) };
+            if index < 2 {
+                victim(150, work)
+            } else {
+                spawn(work)
+            };
         }
         place.check_at_end();
     });

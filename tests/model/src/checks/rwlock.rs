@@ -60,6 +60,17 @@ impl Place {
         drop(first);
     }
 
+    /// Reads again, and is done with the first reading before the second.
+    fn read_in_turn(&self) {
+        let first = self.lock.read().unwrap_or_else(|error| error.into_inner());
+        let second = self.lock.read();
+        drop(first);
+        match second {
+            Ok(value) => self.look(&value, false),
+            Err(error) => self.look(&error.into_inner(), true),
+        }
+    }
+
     fn read_for_a_while(&self) {
         match self.lock.read_timeout(Duration::from_secs(3600)) {
             Ok(value) => self.look(&value, false),
@@ -163,6 +174,12 @@ fn some_do_not_wait_for_ever() {
         2,
         &[Place::write_for_a_while, Place::read_for_a_while, Place::read_for_a_while, Place::write],
     );
+}
+
+/// One who reads already reads again, and goes on with that only.
+#[test]
+fn read_in_turn() {
+    run(Check::times(4_000), 1, &[Place::read_in_turn, Place::write, Place::read_in_turn]);
 }
 
 /// One who reads already reads again, although a writer waits.

@@ -42,6 +42,8 @@ impl Check {
         config.stack_size = 256 << 10;
         config.max_steps = MaxSteps::FailAfter(50_000);
         config.silence_warnings = true;
+        // What fails is told, and not what comes of going on.
+        config.ungraceful_shutdown_config.immediately_return_on_panic = true;
         let release = self.release;
         Runner::new(scheduler, config).run(move || {
             WORLD.with(|world| *world.borrow_mut() = World::new(release));

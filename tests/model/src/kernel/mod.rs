@@ -80,6 +80,8 @@ struct World {
     ended: usize,
     /// Waits until all others have ended or sleep.
     settling: Option<shuttle::thread::Thread>,
+    /// Who was woken by one that unwinds.
+    to_unpark: Vec<usize>,
     deaths: Vec<Death>,
     kept: Vec<(NonNull<u8>, Layout)>,
     ids: u64,
@@ -99,6 +101,7 @@ impl World {
             spawned: 0,
             ended: 0,
             settling: None,
+            to_unpark: Vec::new(),
             deaths: Vec::new(),
             kept: Vec::new(),
             ids: 0,
@@ -193,11 +196,12 @@ fn private_step() -> bool {
 #[track_caller]
 fn step_of(shared: bool) -> bool {
     let me = me();
-    let (dead, still) = world(|world| (world.task(me).dead, world.still));
-    if dead || still {
+    let (dead, panicking) = world(|world| (world.task(me).dead, world.task(me).panicking));
+    if dead || world(|world| world.still) {
         return !dead;
     }
-    if shared {
+    // While one unwinds, no other goes on: shuttle takes it for one that has failed.
+    if shared && !panicking {
         switch();
     }
     process::tick(me);

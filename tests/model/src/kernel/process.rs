@@ -51,11 +51,13 @@ fn start<T: Send + 'static>(plan: Plan, work: impl FnOnce() -> T + Send + 'stati
             world(|world| world.task(me).plan = Plan::Never);
             result
         }));
-        world(|world| {
+        let woken = world(|world| {
             let task = world.task(me);
             task.panicking = false;
             task.plan = Plan::Never;
+            std::mem::take(&mut world.to_unpark)
         });
+        woken.into_iter().for_each(unpark);
         let result = match result {
             Ok(result) => {
                 death::end(me);
@@ -132,8 +134,17 @@ pub(super) fn tick(me: usize) {
 }
 
 pub(super) fn unpark(task: usize) {
-    let thread = world(|world| world.task(task).thread.clone());
-    thread.unpark();
+    let me = me();
+    let now = world(|world| {
+        if world.task(me).panicking {
+            world.to_unpark.push(task);
+        }
+        !world.task(me).panicking
+    });
+    if now {
+        let thread = world(|world| world.task(task).thread.clone());
+        thread.unpark();
+    }
 }
 
 /// Wakes who waits until everything has [settled](settle), if it has.

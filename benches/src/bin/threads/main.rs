@@ -1,9 +1,11 @@
 //! Threads in place of processes, for comparison: nothing is copied, and nothing is isolated.
 
-use std::sync::mpsc;
+mod locks;
+
+use std::sync::{Arc, mpsc};
 use std::thread;
 
-use benches::{Block, Ping, Round, Sample, measure, message};
+use benches::{Block, Ping, Round, Sample, measure, message, sums};
 
 /// How many messages a channel holds.
 const BOUND: usize = 1024;
@@ -44,6 +46,8 @@ fn main() {
             let receive = move || message::look(&Block::into_owned(rx.recv().unwrap()));
             one_way(&round, || tx.send(Block::from(bytes)).unwrap(), receive);
         }
+        (work, _) if work.starts_with(['G', 'S']) => locks::run(&round),
+        ("H1", _) => hand_over(&round),
         _ => {
             let start = || thread::spawn(|| std::hint::black_box(7));
             measure::starts(&round, start, |thread| assert_eq!(thread.join().unwrap(), 7));
@@ -65,4 +69,20 @@ fn one_way(round: &Round, send: impl FnMut(), receive: impl FnMut() -> u64 + Sen
         measure::receive_one_way(parts, receive, |sum| seen_tx.send(sum).unwrap());
     });
     measure::send_one_way(round, send, || seen.recv().unwrap());
+}
+
+/// H1: only a pointer is handed over.
+fn hand_over(round: &Round) {
+    let (tx, rx) = mpsc::channel::<Arc<Vec<f64>>>();
+    let (sums_tx, sums_rx) = mpsc::channel();
+    thread::spawn(move || rx.into_iter().try_for_each(|numbers| sums_tx.send(sums::sum(&numbers))));
+    let numbers = Arc::new(sums::numbers());
+    sums::hand_over(
+        round,
+        || (),
+        |()| {
+            tx.send(numbers.clone()).unwrap();
+            (sums_rx.recv().unwrap(), ())
+        },
+    );
 }

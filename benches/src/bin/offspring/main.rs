@@ -1,4 +1,10 @@
-//! Ours: every start method, pipes with values and with bytes.
+//! Ours: every start method, pipes with values and with bytes, locks, shared memory.
+//!
+//! - here: processes and pipes
+//! - [`locks`], [`shared`]: the rest
+
+mod locks;
+mod shared;
 
 use benches::{Block, Ping, Round, Sample, measure, memory, message};
 use offspring::{Duplex, Receiver, Sender, StartMethod, process};
@@ -59,6 +65,8 @@ fn main() -> offspring::Result<()> {
     match round.work.as_str() {
         "I" => idle(&round),
         "E1" => round_trips(&round),
+        work if work.starts_with(['G', 'S']) => locks::run(&round),
+        work if work.starts_with(['M', 'H']) => shared::run(&round),
         "E5" => {
             let (tx, rx) = offspring::pipe()?;
             let (seen_tx, seen) = offspring::pipe()?;
