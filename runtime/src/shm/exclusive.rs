@@ -225,6 +225,9 @@ impl<T: Shareable + Sync + Copy> SharedMut<T> {
         match Object::freeze(object) {
             Ok(object) => Ok(SharedSlice::of(object)),
             Err((object, source)) => {
+                if let Some(object) = &object {
+                    object.segment().leave_out_of_forks(true);
+                }
                 let array =
                     object.map(|object| Self { object, range, leases, gone, copy, populated });
                 Err(FreezeError { array: array.map(Box::new), reason: NotFrozen::InUse(source) })

@@ -158,31 +158,46 @@ impl Record {
 #[repr(C)]
 pub(crate) struct Names([Record; NAMES]);
 
-const NAMES: usize = 16;
+const NAMES: usize = 32;
 
 impl Names {
     pub(crate) const fn new() -> Self {
         Self([const { Record::new() }; NAMES])
     }
 
+    /// The two places that a thread's name may be in.
     #[inline]
-    fn place(&self, token: u64) -> &Record {
-        &self.0[token as usize % NAMES]
+    fn places(&self, token: u64) -> [&Record; 2] {
+        let tid = token as u32;
+        // Threads come with numbers in a row: the second places of neighbours are far apart.
+        let far = tid.wrapping_mul(0x9e37_79b1) >> 16;
+        [&self.0[tid as usize % NAMES], &self.0[far as usize % NAMES]]
     }
 
-    /// Sees to it that the calling thread, which has this token, is among them.
+    /// Sees to it that the calling thread, which has this token, is among them, and that these
+    /// others stay.
     #[inline]
-    pub(crate) fn sign(&self, token: u64) {
-        let place = self.place(token);
-        if place.token() != token {
-            place.write(OWN.get().0);
+    pub(crate) fn sign(&self, token: u64, others: [u64; 2]) {
+        if self.places(token)[0].token() != token {
+            self.sign_anew(token, others);
         }
+    }
+
+    #[cold]
+    fn sign_anew(&self, token: u64, others: [u64; 2]) {
+        let [first, second] = self.places(token);
+        if second.token() == token {
+            return;
+        }
+        let taken = first.token() != 0 && others.contains(&first.token());
+        (if taken { second } else { first }).write(OWN.get().0);
     }
 
     /// Who has this token.
     pub(crate) fn find(&self, token: u64) -> Name {
-        let words = self.place(token).words();
-        Name(if words[0] == token { words } else { [0, u64::from(token as u32), 0, 0, 0, 0, 0, 0] })
+        let words = self.places(token).map(Record::words);
+        let found = words.into_iter().find(|words| words[0] == token);
+        Name(found.unwrap_or([0, u64::from(token as u32), 0, 0, 0, 0, 0, 0]))
     }
 }
 

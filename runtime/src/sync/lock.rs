@@ -94,7 +94,8 @@ impl Lock {
         let token = holder::token();
         let tried_before = self.taking().load(Ordering::Relaxed);
         // Before it has the lock, so that its name is there from the first moment on.
-        self.names.sign(token);
+        let held_before = self.holding().load(Ordering::Relaxed) & !GIVEN_BACK;
+        self.names.sign(token, [held_before, tried_before]);
         self.taking().store(token, Ordering::Relaxed);
         let mut announced = None;
         // SAFETY: the caller's promise.

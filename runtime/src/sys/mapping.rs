@@ -24,20 +24,23 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len` bytes for reading.
+    /// Maps the first `len` bytes of a file that is sealed against writing.
     pub(crate) fn read_only(fd: BorrowedFd<'_>, len: usize) -> nix::Result<Self> {
-        Self::new(fd, len, ProtFlags::PROT_READ, MapFlags::empty())
+        // Private: of such a file, kernels before 6.7 refuse a shared mapping. As nobody writes, it is
+        // the same memory.
+        Self::new(fd, len, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE)
     }
 
-    /// Maps the first `len` bytes for reading, with all of their pages at once.
+    /// The same, with all of the pages at once.
     pub(crate) fn populated(fd: BorrowedFd<'_>, len: usize) -> nix::Result<Self> {
-        Self::new(fd, len, ProtFlags::PROT_READ, MapFlags::MAP_POPULATE)
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE;
+        Self::new(fd, len, ProtFlags::PROT_READ, flags)
     }
 
     /// Maps the first `len` bytes for reading and writing. The file may be shorter: what lies
     /// beyond its end must not be touched before it has grown.
     pub(crate) fn writable(fd: BorrowedFd<'_>, len: usize) -> nix::Result<Self> {
-        Self::new(fd, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::empty())
+        Self::new(fd, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED)
     }
 
     fn new(fd: BorrowedFd<'_>, len: usize, prot: ProtFlags, flags: MapFlags) -> nix::Result<Self> {
@@ -46,7 +49,7 @@ impl Mapping {
             return Err(Errno::ENOMEM);
         }
         // SAFETY: a fresh mapping, at an address of the kernel's choice, replaces nothing.
-        let start = unsafe { mmap(None, size, prot, MapFlags::MAP_SHARED | flags, fd, 0) }?;
+        let start = unsafe { mmap(None, size, prot, flags, fd, 0) }?;
         Ok(Self { start: start.cast(), len })
     }
 

@@ -73,10 +73,13 @@ impl Items {
 
     /// Nobody moves any more: no item is left that somebody waits for. Then there are items for all.
     fn check_at_end(&self) {
-        for _ in 0..self.died_after_waiting() {
+        let mut notified = 0;
+        let mut asleep = settle();
+        while notified < self.died_after_waiting() {
             self.more.notify_one();
+            notified += 1;
+            asleep = settle();
         }
-        let asleep = settle();
         let left = kernel::still(|| self.left());
         assert!(asleep == 0 || left == 0, "{left} items are left, and {asleep} sleep");
         for more in 0..asleep {
