@@ -1,6 +1,7 @@
 //! What the tests share: cases that run in a process of their own, under each start method, with a
 //! watchdog; and a look at what a process holds.
 
+pub mod crew;
 pub mod family;
 
 use std::collections::BTreeSet;

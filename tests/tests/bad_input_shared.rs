@@ -3,8 +3,8 @@
 
 use std::fmt::{Debug, Display};
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{IoSlice, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use offspring::shm::{Shared, SharedMut, SharedSlice};
 use offspring::sync::{
     Barrier, Condvar, Event, Mutex, Once, ReentrantLock, ReleaseError, RwLock, Semaphore,
@@ -32,10 +33,6 @@ use tests::{Holdings, each_start_method};
 #[serde(untagged)]
 enum Wrong {
     File(Fd<OwnedFd>),
-    /// As a `Mutex` crosses: the memory, and that nobody looks for deadlocks.
-    Lock(Fd<OwnedFd>, Option<Fd<OwnedFd>>),
-    /// As a `SharedMut` crosses: the memory, from where to where, and who has it.
-    Part(Fd<OwnedFd>, usize, usize, Vec<Fd<OwnedFd>>),
     Small(Mutex<u32>),
     Permits(Semaphore),
     Locked(Mutex<u64>),
@@ -83,6 +80,7 @@ fn bytes_of_memory() -> Vec<u8> {
 
 const NOT_OURS: &str = "it is not shared memory of this library";
 const SHORT: &str = "it is shorter than what it should hold";
+const ANOTHER: &str = "another handle came in place of a ";
 const OTHER: &str = "it holds something else, or was made by another build";
 
 /// The files that are no `T`, and what is said of each. `original` is the memory of one.
@@ -112,12 +110,34 @@ fn files(original: &[u8]) -> Vec<(&'static str, OwnedFd, &'static str)> {
     ]
 }
 
+/// Sends what no program of ours sends: a message with one handle, of the type `what`, with this
+/// descriptor and these numbers.
+fn forge<T>(tx: &Sender<T>, what: &str, file: &OwnedFd, numbers: [u64; 2]) {
+    let number_of_name = what.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // The value: the place of the handle; and for a mutex, that nobody looks for deadlocks.
+    let mut payload = vec![0; if what == "Mutex" { 5 } else { 4 }];
+    // The list of handles: one; and how many they are.
+    for number in [number_of_name, 1, numbers[0], numbers[1], 1] {
+        payload.extend(number.to_le_bytes());
+    }
+    let mut header = [0; 16];
+    header[0] = b'v';
+    header[4] = 1;
+    header[8] = payload.len() as u8;
+    let parts = [IoSlice::new(&header), IoSlice::new(&payload)];
+    let fds = [file.as_raw_fd()];
+    let beside = [ControlMessage::ScmRights(&fds)];
+    let socket = tx.as_fd().as_raw_fd();
+    sendmsg::<()>(socket, &parts, &beside, MsgFlags::empty(), None).unwrap();
+}
+
 /// Sends each, and a right one after it, which must come.
 fn refuses_all<T>(
     name: &str,
     right: impl Fn() -> Result<T, Error>,
-    as_message: impl Fn(Fd<OwnedFd>) -> Wrong,
-    others: &[fn() -> Wrong],
+    others: &[(fn() -> Wrong, &str)],
 ) where
     T: Serialize + for<'de> Deserialize<'de>,
 {
@@ -127,31 +147,33 @@ fn refuses_all<T>(
         bytes_of_memory()
     };
     // A copy of the bytes is taken: so what is refused below is refused for what is said.
-    let copy = memory(&original, SealFlag::F_SEAL_SHRINK);
-    tx.send(Disguise::Wrong(as_message(Fd::new(copy)))).unwrap();
+    forge(&tx, name, &memory(&original, SealFlag::F_SEAL_SHRINK), [0, 1]);
     assert!(rx.recv().is_ok(), "{name}: a true copy");
 
-    let files = files(&original).into_iter();
-    let files = files.map(|(what, file, text)| (what, as_message(Fd::new(file)), text));
-    let others = others.iter().map(|other| ("another", other(), OTHER));
-    for (what, wrong, text) in files.chain(others) {
-        tx.send(Disguise::Wrong(wrong)).unwrap();
+    let sent_right = |what: &str, text: &str| {
         tx.send(Disguise::Right(right().unwrap())).unwrap();
         match rx.recv() {
             Err(RecvError::Decode(error)) => {
                 let told = error.to_string();
-                let wanted = format!("what came is no {name}: ");
-                assert!(told.contains(&wanted) && told.contains(text), "{name}, {what}: {told}");
+                assert!(told.contains(text) && told.contains(name), "{name}, {what}: {told}");
             }
             Err(other) => panic!("{name}, {what}: {other:?}"),
             Ok(_) => panic!("{name}, {what}: it was taken for what it is not"),
         }
         assert!(matches!(rx.recv(), Ok(Disguise::Right(_))), "{name}, after {what}");
+    };
+    for (what, file, text) in files(&original) {
+        forge(&tx, name, &file, [0, 1]);
+        sent_right(what, text);
     }
-}
-
-fn part(file: Fd<OwnedFd>) -> Wrong {
-    Wrong::Part(file, 0, 1, Vec::new())
+    for (other, text) in others {
+        tx.send(Disguise::Wrong(other())).unwrap();
+        sent_right("another", text);
+    }
+    // Not even what would be right, if it was no handle of the library's.
+    let copy = memory(&original, SealFlag::F_SEAL_SHRINK);
+    tx.send(Disguise::Wrong(Wrong::File(Fd::new(copy)))).unwrap();
+    sent_right("a file", ANOTHER);
 }
 
 /// What is not wrong in itself, made anew.
@@ -189,31 +211,35 @@ each_start_method! {
     only [forkserver Forkserver]
     fn what_is_no_mutex_is_refused() {
         leaves_nothing(|| {
-            let as_lock = |file| Wrong::Lock(file, None);
-            refuses_all("Mutex", || Mutex::new(5u64), as_lock, &[small, permits, plain, part32]);
+            let others: [(fn() -> Wrong, _); 4] =
+                [(small, OTHER), (permits, ANOTHER), (plain, ANOTHER), (part32, ANOTHER)];
+            refuses_all("Mutex", || Mutex::new(5u64), &others);
         });
     }
 
     only [forkserver Forkserver]
     fn what_is_no_semaphore_is_refused() {
         leaves_nothing(|| {
-            refuses_all("Semaphore", || Semaphore::new(3), Wrong::File, &[small, locked, plain]);
+            let others: [fn() -> Wrong; 3] = [small, locked, plain];
+            refuses_all("Semaphore", || Semaphore::new(3), &others.map(|other| (other, ANOTHER)));
         });
     }
 
     only [forkserver Forkserver]
     fn what_is_no_shared_value_is_refused() {
         leaves_nothing(|| {
-            let right = || Shared::new(AtomicU64::new(5));
-            refuses_all("Shared", right, Wrong::File, &[small, permits, locked, plain]);
+            let others: [(fn() -> Wrong, _); 4] =
+                [(small, ANOTHER), (permits, ANOTHER), (locked, ANOTHER), (plain, OTHER)];
+            refuses_all("Shared", || Shared::new(AtomicU64::new(5)), &others);
         });
     }
 
     only [forkserver Forkserver]
     fn what_is_no_array_is_refused() {
         leaves_nothing(|| {
-            let right = || SharedMut::<u64>::from_slice(&[1, 2, 3]);
-            refuses_all("SharedMut", right, part, &[part32, locked, permits]);
+            let others: [(fn() -> Wrong, _); 3] =
+                [(part32, OTHER), (locked, ANOTHER), (permits, ANOTHER)];
+            refuses_all("SharedMut", || SharedMut::<u64>::from_slice(&[1, 2, 3]), &others);
         });
     }
 
@@ -224,15 +250,15 @@ each_start_method! {
                 let _array = SharedMut::<u64>::from_slice(&[1, 2, 3]).unwrap();
                 bytes_of_memory()
             };
-            let (tx, rx) = pipe::<Disguise<SharedMut<u64>>>().unwrap();
+            let (tx, rx) = pipe::<SharedMut<u64>>().unwrap();
             for (from, to, within) in
-                [(0, 3, true), (3, 3, true), (0, 4, false), (2, 1, false), (0, usize::MAX, false)]
+                [(0, 3, true), (3, 3, true), (0, 4, false), (2, 1, false), (0, u64::MAX, false)]
             {
-                let copy = Fd::new(memory(&original, SealFlag::F_SEAL_SHRINK));
-                tx.send(Disguise::Wrong(Wrong::Part(copy, from, to, Vec::new()))).unwrap();
+                let copy = memory(&original, SealFlag::F_SEAL_SHRINK);
+                forge(&tx, "SharedMut", &copy, [from, to]);
                 match rx.recv() {
-                    Ok(Disguise::Right(mut array)) if within => {
-                        assert_eq!(array.as_mut_slice(), &[1, 2, 3][from..to]);
+                    Ok(mut array) if within => {
+                        assert_eq!(array.as_mut_slice(), &[1, 2, 3][from as usize..to as usize]);
                     }
                     Err(RecvError::Decode(error)) if !within => {
                         assert!(error.to_string().contains("is not within it"), "{error}");
@@ -242,6 +268,59 @@ each_start_method! {
                 }
             }
         });
+    }
+
+    only [forkserver Forkserver]
+    /// By a type's own `Serialize` and `Deserialize`, which need no `unsafe`.
+    fn a_handle_cannot_be_made_another() {
+        leaves_nothing(|| {
+            let (tx, rx) = pipe::<Turned>().unwrap();
+            tx.send(Turned::Lock(Mutex::new(1).unwrap())).unwrap();
+            let Err(RecvError::Decode(error)) = rx.recv() else { panic!("its file was taken") };
+            assert!(error.to_string().contains("another handle came in place of a descriptor"));
+
+            let (tx, rx) = pipe::<Twice>().unwrap();
+            tx.send(Twice(SharedMut::from_slice(&[1, 2, 3]).unwrap(), None)).unwrap();
+            let Err(RecvError::Decode(error)) = rx.recv() else { panic!("there are two of it") };
+            assert!(error.to_string().contains("one handle came for two SharedMuts"));
+        });
+    }
+}
+
+/// A mutex that arrives as the file of its memory.
+enum Turned {
+    Lock(Mutex<u32>),
+    File { _file: Fd<OwnedFd> },
+}
+
+impl Serialize for Turned {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self::Lock(mutex) = self else { unreachable!("it is never sent") };
+        mutex.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Turned {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (file, _): (Fd<OwnedFd>, Option<u32>) = Deserialize::deserialize(deserializer)?;
+        Ok(Self::File { _file: file })
+    }
+}
+
+/// An array that says where it is twice.
+struct Twice(SharedMut<u32>, Option<SharedMut<u32>>);
+
+impl Serialize for Twice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The place of the only handle is 0.
+        (&self.0, 0_u32).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Twice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (first, second) = Deserialize::deserialize(deserializer)?;
+        Ok(Self(first, Some(second)))
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
 use offspring::sync::{Barrier, BarrierError, Mutex};
-use offspring::{Builder, Child, Error, Process, Sender, pipe, process};
-use serde::de::DeserializeOwned;
+use offspring::{Child, Error, Process, Sender, pipe, process};
 use serde::{Deserialize, Serialize};
+use tests::crew::{By, Worker, daemon};
 use tests::each_start_method;
 use tests::family::until;
 
@@ -20,49 +20,11 @@ const SHORT: Duration = Duration::from_millis(50);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Starts a child that ends with the case, should that fail.
-fn daemon<P: Process>(work: P) -> offspring::Result<Child<P::Output>> {
-    Builder::new().daemon(true).spawn(work)
-}
-
-/// Who does the work of a case, beside the case itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    Children,
-    Threads,
-}
-
-enum Worker<T> {
-    Child(Child<T>),
-    Thread(JoinHandle<T>),
-}
-
-impl By {
-    fn start<P: Process<Output: Send> + Send + 'static>(self, work: P) -> Worker<P::Output> {
-        match self {
-            Self::Children => Worker::Child(daemon(work).unwrap()),
-            Self::Threads => Worker::Thread(thread::spawn(|| work.run())),
-        }
-    }
-
-    /// Python's `run_threads`: has the work done by `N` in all, one of them the case itself.
-    fn run<P: Process<Output: Send> + Send + 'static>(
-        self,
-        work: impl Fn() -> P,
-    ) -> Vec<P::Output> {
-        let workers: Vec<_> = (1..N).map(|_| self.start(work())).collect();
-        let own = work().run();
-        workers.into_iter().map(Worker::join).chain([own]).collect()
-    }
-}
-
-impl<T: DeserializeOwned + 'static> Worker<T> {
-    fn join(self) -> T {
-        match self {
-            Self::Child(child) => child.join().unwrap(),
-            Self::Thread(thread) => thread.join().unwrap(),
-        }
-    }
+/// Python's `run_threads`: has the work done by `N` in all, one of them the case itself.
+fn run<P: Process<Output: Send> + Send + 'static>(by: By, work: impl Fn() -> P) -> Vec<P::Output> {
+    let workers: Vec<_> = (1..N).map(|_| by.start(work())).collect();
+    let own = work().run();
+    workers.into_iter().map(Worker::join).chain([own]).collect()
 }
 
 /// Python's `multipass`: all do a step before any does the next.
@@ -82,7 +44,7 @@ fn multipass(barrier: Barrier, results: [Mutex<usize>; 2], passes: usize) {
 fn test_barrier(by: By, passes: usize) -> Outcome {
     let barrier = Barrier::new(N)?;
     let results = [Mutex::new(0)?, Mutex::new(0)?];
-    by.run(|| multipass(barrier.clone(), results.clone(), passes));
+    run(by, || multipass(barrier.clone(), results.clone(), passes));
     assert_eq!((barrier.waiting(), barrier.parties(), barrier.is_broken()), (0, N, false));
     Ok(())
 }
@@ -96,7 +58,7 @@ fn which_am_i(barrier: Barrier) -> (usize, bool) {
 fn test_wait_return(by: By) -> Outcome {
     let barrier = Barrier::new(N)?;
     for _ in 0..5 {
-        let mut results = by.run(|| which_am_i(barrier.clone()));
+        let mut results = run(by, || which_am_i(barrier.clone()));
         results.sort_unstable();
         let expected: Vec<_> = (0..N).map(|index| (index, index == 0)).collect();
         assert_eq!(results, expected);
@@ -121,7 +83,7 @@ fn pass_with_an_action(barrier: Barrier, results: Mutex<usize>) {
 
 fn test_action(by: By) -> Outcome {
     let (barrier, results) = (Barrier::new(N)?, Mutex::new(0)?);
-    by.run(|| pass_with_an_action(barrier.clone(), results.clone()));
+    run(by, || pass_with_an_action(barrier.clone(), results.clone()));
     assert_eq!(*results.lock().unwrap(), 1);
     Ok(())
 }
@@ -174,7 +136,7 @@ fn test_abort(by: By) -> Outcome {
     for all_waiting in [false, true] {
         until(|| fs::read_dir("/proc/self/task").unwrap().count() == 1);
         let barrier = Barrier::new(N)?;
-        let told = by.run(|| pass_and_abort(barrier.clone(), all_waiting));
+        let told = run(by, || pass_and_abort(barrier.clone(), all_waiting));
         let aborted = told.iter().filter(|told| **told == Some(BarrierOutcome::Aborted));
         assert_eq!(aborted.count(), N - 1, "{told:?}");
         assert!(barrier.is_broken());
@@ -199,12 +161,12 @@ fn pass_and_reset(barrier: Barrier) -> Option<BarrierOutcome> {
 
 fn test_reset(by: By) -> Outcome {
     let barrier = Barrier::new(N)?;
-    let told = by.run(|| pass_and_reset(barrier.clone()));
+    let told = run(by, || pass_and_reset(barrier.clone()));
     let reset = told.iter().filter(|told| **told == Some(BarrierOutcome::Reset)).count();
     assert_eq!(reset, N - 1, "{told:?}");
     assert!(!barrier.is_broken());
     barrier.reset(); // with nobody there
-    by.run(|| which_am_i(barrier.clone()));
+    run(by, || which_am_i(barrier.clone()));
     Ok(())
 }
 
@@ -227,7 +189,7 @@ fn abort_and_reset(barrier: Barrier, other: Barrier) -> Option<BarrierOutcome> {
 
 fn test_abort_and_reset(by: By) -> Outcome {
     let (barrier, other) = (Barrier::new(N)?, Barrier::new(N)?);
-    let told = by.run(|| abort_and_reset(barrier.clone(), other.clone()));
+    let told = run(by, || abort_and_reset(barrier.clone(), other.clone()));
     let aborted = told.iter().filter(|told| **told == Some(BarrierOutcome::Aborted)).count();
     assert_eq!(aborted, N - 1, "{told:?}");
     assert!(!barrier.is_broken());
@@ -249,7 +211,7 @@ fn be_late(barrier: Barrier, timeout: Option<Duration>) -> BarrierOutcome {
 }
 
 fn test_timeout(by: By, barrier: &Barrier, timeout: Option<Duration>) -> Outcome {
-    let told = by.run(|| be_late(barrier.clone(), timeout));
+    let told = run(by, || be_late(barrier.clone(), timeout));
     assert_eq!(told, [BarrierOutcome::TimedOut; N]);
     assert!(barrier.is_broken());
     Ok(())

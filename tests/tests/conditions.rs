@@ -3,15 +3,15 @@
 use std::fs;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::{Pid, gettid};
 use offspring::sync::{Condvar, Mutex, PoisonCause};
-use offspring::{Builder, Child, Process, Receiver, Sender, pipe, process};
-use serde::de::DeserializeOwned;
+use offspring::{Process, Receiver, Sender, pipe, process};
+use tests::crew::{Worker, daemon, until_asleep};
 use tests::each_start_method;
 use tests::family::until;
 
@@ -20,22 +20,12 @@ const SHORT: Duration = Duration::from_millis(50);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Starts a child that ends with the case, should that fail.
-fn daemon<P: Process>(work: P) -> offspring::Result<Child<P::Output>> {
-    Builder::new().daemon(true).spawn(work)
-}
-
 /// Who does the work of a case, beside the case itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     /// Children, and threads of the case itself, as in Python's tests.
     Both,
     Threads,
-}
-
-enum Worker<T> {
-    Child(Child<T>),
-    Thread(JoinHandle<T>),
 }
 
 impl By {
@@ -51,24 +41,6 @@ impl By {
         };
         (0..count).map(start).collect()
     }
-}
-
-impl<T: DeserializeOwned + 'static> Worker<T> {
-    fn join(self) -> T {
-        match self {
-            Self::Child(child) => child.join().unwrap(),
-            Self::Thread(thread) => thread.join().unwrap(),
-        }
-    }
-}
-
-/// Goes on when a thread, of whatever process, sleeps until a word changes: so all locks wait.
-fn until_asleep(tid: i32) {
-    until(|| {
-        let call = fs::read_to_string(format!("/proc/{tid}/syscall")).unwrap_or_default();
-        let number = call.split(' ').next().and_then(|number| number.parse().ok());
-        matches!(number, Some(libc::SYS_futex | libc::SYS_futex_waitv))
-    });
 }
 
 /// Waits once; says who it is before it does, with the mutex held, and afterwards whether it was

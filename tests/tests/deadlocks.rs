@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -13,9 +13,9 @@ use offspring::sync::{
     Barrier, Condvar, Deadlock, DeadlockDetector, LockError, LockTimeoutError, Mutex,
     ReentrantLock, RwLock, TryLockError,
 };
-use offspring::{Builder, Child, Process, Receiver, Sender, pipe, process};
-use serde::de::DeserializeOwned;
+use offspring::{Receiver, Sender, pipe, process};
 use serde::{Deserialize, Serialize};
+use tests::crew::{By, Worker, daemon, is_asleep, until_asleep};
 use tests::each_start_method;
 use tests::family::{state_of, until};
 
@@ -23,64 +23,6 @@ const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(50);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-/// Starts a child that ends with the case, should that fail.
-fn daemon<P: Process>(work: P) -> offspring::Result<Child<P::Output>> {
-    Builder::new().daemon(true).spawn(work)
-}
-
-/// Who does the work of a case, beside the case itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    Children,
-    Threads,
-}
-
-enum Worker<T> {
-    Child(Child<T>),
-    Thread(JoinHandle<T>),
-}
-
-impl By {
-    fn start<P: Process<Output: Send> + Send + 'static>(self, work: P) -> Worker<P::Output> {
-        self.start_as("worker", work)
-    }
-
-    fn start_as<P>(self, name: &str, work: P) -> Worker<P::Output>
-    where
-        P: Process<Output: Send> + Send + 'static,
-    {
-        match self {
-            Self::Children => {
-                Worker::Child(Builder::new().name(name).daemon(true).spawn(work).unwrap())
-            }
-            Self::Threads => {
-                let thread = thread::Builder::new().name(name.into());
-                Worker::Thread(thread.spawn(|| work.run()).unwrap())
-            }
-        }
-    }
-}
-
-impl<T: DeserializeOwned + 'static> Worker<T> {
-    fn join(self) -> T {
-        match self {
-            Self::Child(child) => child.join().unwrap(),
-            Self::Thread(thread) => thread.join().unwrap(),
-        }
-    }
-}
-
-/// Whether a thread, of whatever process, sleeps until a word changes: so all locks wait.
-fn is_asleep(tid: i32) -> bool {
-    let call = fs::read_to_string(format!("/proc/{tid}/syscall")).unwrap_or_default();
-    let number = call.split(' ').next().and_then(|number| number.parse().ok());
-    matches!(number, Some(libc::SYS_futex | libc::SYS_futex_waitv))
-}
-
-fn until_asleep(tid: i32) {
-    until(|| is_asleep(tid));
-}
 
 /// Does what waits, and something else meanwhile, or afterwards if that did not wait.
 fn while_it_waits<R>(meanwhile: impl FnOnce() + Send, wait: impl FnOnce() -> R) -> R {

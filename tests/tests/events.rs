@@ -1,9 +1,7 @@
 //! Events: Python's `_TestEvent`, and setting one in a signal handler.
 
-use std::fs;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,8 +9,8 @@ use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, raise, sigaction};
 use nix::unistd::{Pid, gettid};
 use offspring::sync::Event;
-use offspring::{Builder, Child, Process, Sender, pipe, process};
-use serde::de::DeserializeOwned;
+use offspring::{Sender, pipe, process};
+use tests::crew::{By, Worker, daemon, until_asleep};
 use tests::each_start_method;
 use tests::family::{state_of, until};
 
@@ -20,50 +18,6 @@ const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(50);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-/// Starts a child that ends with the case, should that fail.
-fn daemon<P: Process>(work: P) -> offspring::Result<Child<P::Output>> {
-    Builder::new().daemon(true).spawn(work)
-}
-
-/// Who does the work of a case, beside the case itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    Children,
-    Threads,
-}
-
-enum Worker<T> {
-    Child(Child<T>),
-    Thread(JoinHandle<T>),
-}
-
-impl By {
-    fn start<P: Process<Output: Send> + Send + 'static>(self, work: P) -> Worker<P::Output> {
-        match self {
-            Self::Children => Worker::Child(daemon(work).unwrap()),
-            Self::Threads => Worker::Thread(thread::spawn(|| work.run())),
-        }
-    }
-}
-
-impl<T: DeserializeOwned + 'static> Worker<T> {
-    fn join(self) -> T {
-        match self {
-            Self::Child(child) => child.join().unwrap(),
-            Self::Thread(thread) => thread.join().unwrap(),
-        }
-    }
-}
-
-/// Goes on when a thread, of whatever process, sleeps until a word changes: so all locks wait.
-fn until_asleep(tid: i32) {
-    until(|| {
-        let call = fs::read_to_string(format!("/proc/{tid}/syscall")).unwrap_or_default();
-        let number = call.split(' ').next().and_then(|number| number.parse().ok());
-        matches!(number, Some(libc::SYS_futex | libc::SYS_futex_waitv))
-    });
-}
 
 /// Sets the event when another waits for it.
 #[process]

@@ -1,78 +1,23 @@
 //! Semaphores: Python's `_TestSemaphore`, and permits whose holder is gone.
 
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::gettid;
 use offspring::sync::{
     AcquireError, AcquireTimeoutError, Mutex, ReleaseError, Semaphore, TryAcquireError,
 };
-use offspring::{Builder, Child, Error, Process, Receiver, Sender, pipe, process};
-use serde::de::DeserializeOwned;
+use offspring::{Error, Receiver, Sender, pipe, process};
 use serde::{Deserialize, Serialize};
+use tests::crew::{By, Worker, daemon, until_asleep};
 use tests::each_start_method;
-use tests::family::until;
 
 const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(50);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-/// Starts a child that ends with the case, should that fail.
-fn daemon<P: Process>(work: P) -> offspring::Result<Child<P::Output>> {
-    Builder::new().daemon(true).spawn(work)
-}
-
-/// Who does the work of a case, beside the case itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    Children,
-    Threads,
-}
-
-enum Worker<T> {
-    Child(Child<T>),
-    Thread(JoinHandle<T>),
-}
-
-impl By {
-    fn start<P: Process<Output: Send> + Send + 'static>(self, work: P) -> Worker<P::Output> {
-        match self {
-            Self::Children => Worker::Child(daemon(work).unwrap()),
-            Self::Threads => Worker::Thread(thread::spawn(|| work.run())),
-        }
-    }
-}
-
-impl<T: DeserializeOwned + 'static> Worker<T> {
-    fn join(self) -> T {
-        match self {
-            Self::Child(child) => child.join().unwrap(),
-            Self::Thread(thread) => thread.join().unwrap(),
-        }
-    }
-
-    /// For one that need not end well.
-    fn bury(self) {
-        match self {
-            Self::Child(child) => drop(child.wait().unwrap()),
-            Self::Thread(thread) => drop(thread.join()),
-        }
-    }
-}
-
-/// Goes on when a thread, of whatever process, sleeps until a word changes: so all locks wait.
-fn until_asleep(tid: i32) {
-    until(|| {
-        let call = fs::read_to_string(format!("/proc/{tid}/syscall")).unwrap_or_default();
-        let number = call.split(' ').next().and_then(|number| number.parse().ok());
-        matches!(number, Some(libc::SYS_futex | libc::SYS_futex_waitv))
-    });
-}
 
 /// Python's `_test_semaphore`, with another who looks.
 fn two_permits(semaphore: &Semaphore, by: By) {

@@ -12,31 +12,12 @@ use nix::libc;
 use offspring::shm::{ArrayString, Shareable, Shared, SharedMut};
 use offspring::sync::{Mutex, TryLockError};
 use offspring::{Process, process};
+use tests::crew::By;
 use tests::{Holdings, each_start_method};
 
-/// Where the other party is.
-#[derive(Debug, Clone, Copy)]
-enum Where {
-    Process,
-    Thread,
-}
-
-/// The process first: a thread that has just ended must not be in the way of a fork.
-const BOTH: [Where; 2] = [Where::Process, Where::Thread];
-
-impl Where {
-    /// Does the work there, and waits for it.
-    fn run<P>(self, work: P) -> Result<P::Output, Box<dyn Error>>
-    where
-        P: Process + Send + 'static,
-        P::Output: Send,
-    {
-        match self {
-            Self::Process => Ok(work.spawn()?.join()?),
-            Self::Thread => thread::spawn(move || work.run()).join().map_err(|_| "panicked".into()),
-        }
-    }
-}
+/// Where the other party is. The process first: a thread that has just ended must not be in the way
+/// of a fork.
+const BOTH: [By; 2] = [By::Children, By::Threads];
 
 type Locked = (Mutex<i32>, Mutex<f64>, Mutex<i16>, Mutex<i64>, Mutex<u8>);
 
@@ -64,7 +45,7 @@ fn set_raw_values((int, float, short, long, byte): Raw) {
 each_start_method! {
     /// `test_value`
     fn test_value_set_elsewhere_is_seen_here() {
-        for place in BOTH {
+        for by in BOTH {
             let values = (
                 Mutex::new(4_343)?,
                 Mutex::new(3.625)?,
@@ -76,7 +57,7 @@ each_start_method! {
             assert_eq!((*int.lock().unwrap(), *float.lock().unwrap(), *short.lock().unwrap()), (4_343, 3.625, -232));
             assert_eq!((*long.lock().unwrap(), *byte.lock().unwrap()), (1 << 33, b'x'));
 
-            place.run(set_values(values.clone()))?;
+            by.start(set_values(values.clone())).join();
             assert_eq!((*int.lock().unwrap(), *float.lock().unwrap(), *short.lock().unwrap()), (24_234, -4.25, 234));
             assert_eq!((*long.lock().unwrap(), *byte.lock().unwrap()), (1 << 34, b'y'));
         }
@@ -84,7 +65,7 @@ each_start_method! {
 
     /// `test_rawvalue`: a float is an atomic number's bits, for there is no atomic float.
     fn test_rawvalue_set_elsewhere_is_seen_here() {
-        for place in BOTH {
+        for by in BOTH {
             let values = (
                 Shared::new(AtomicI32::new(4_343))?,
                 Shared::new(AtomicU64::new(f64::to_bits(3.625)))?,
@@ -103,7 +84,7 @@ each_start_method! {
                 )
             };
             assert_eq!(seen(), (4_343, 3.625, -232, 1 << 33, b'x'));
-            place.run(set_raw_values(values.clone()))?;
+            by.start(set_raw_values(values.clone())).join();
             assert_eq!(seen(), (24_234, -4.25, 234, 1 << 34, b'y'));
         }
     }
@@ -184,13 +165,13 @@ each_start_method! {
 
     /// `test_getobj_getlock_obj`: who holds the lock has the array, and nobody else has.
     fn test_getobj_getlock_obj_of_an_array_with_its_lock() {
-        for place in BOTH {
+        for by in BOTH {
             let array = Mutex::from_slice(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9])?;
             let held = array.lock().unwrap();
             assert_eq!(held.len(), 10);
-            assert!(!place.run(can_be_taken(array.clone()))?);
+            assert!(!by.start(can_be_taken(array.clone())).join());
             drop(held);
-            assert!(place.run(can_be_taken(array.clone()))?);
+            assert!(by.start(can_be_taken(array.clone())).join());
         }
     }
 }
@@ -236,23 +217,23 @@ const ADDED_UP: [i32; 10] = [680, 1306, 2240, 3061, 3062, 3064, 3067, 3071, 3785
 each_start_method! {
     /// `test_array`
     fn test_array_with_a_lock_is_changed_in_place_elsewhere() {
-        for place in BOTH {
+        for by in BOTH {
             let array = Mutex::from_slice(&SEQUENCE)?;
             assign_a_slice(&mut array.lock().unwrap());
-            place.run(add_up_array(array.clone()))?;
+            by.start(add_up_array(array.clone())).join();
             assert_eq!(array.lock().unwrap()[..], ADDED_UP);
         }
     }
 
     /// `test_rawarray`: with atomic numbers, which all can change at once.
     fn test_rawarray_of_atomics_is_changed_in_place_elsewhere() {
-        for place in BOTH {
+        for by in BOTH {
             let array = Shared::from_fn(10, |index| AtomicI32::new(SEQUENCE[index]))?;
             assert_eq!(array.len(), 10);
             for (number, new) in array[4..8].iter().zip(1..) {
                 number.store(new, Ordering::Relaxed);
             }
-            place.run(add_up_raw_array(array.clone()))?;
+            by.start(add_up_raw_array(array.clone())).join();
             let seen: Vec<_> = array.iter().map(|number| number.load(Ordering::Relaxed)).collect();
             assert_eq!(seen, ADDED_UP);
         }
@@ -260,10 +241,10 @@ each_start_method! {
 
     /// `test_rawarray`: with plain numbers, which one at a time can change.
     fn test_rawarray_of_one_owner_is_changed_in_place_elsewhere() {
-        for place in BOTH {
+        for by in BOTH {
             let mut array = SharedMut::from_slice(&SEQUENCE)?;
             assign_a_slice(array.as_mut_slice());
-            let mut array = place.run(add_up_owned_array(array))?;
+            let mut array = by.start(add_up_owned_array(array)).join();
             assert_eq!(*array.as_mut_slice(), ADDED_UP);
         }
     }
@@ -349,7 +330,7 @@ fn double_raw(all: Shared<RawKinds>) {
 each_start_method! {
     /// `test_synchronize`
     fn test_synchronize_each_kind_that_is_doubled_elsewhere() {
-        for place in BOTH {
+        for by in BOTH {
             let numbers: Vec<_> = (0..10).map(f64::from).collect();
             let all: Kinds = (
                 Mutex::new(7)?,
@@ -359,7 +340,7 @@ each_start_method! {
                 Mutex::from_slice(&numbers)?,
                 Mutex::new(ArrayString::try_from("hello")?)?,
             );
-            place.run(double(all.clone()))?;
+            by.start(double(all.clone())).join();
 
             let (x, y, z, structure, array, string) = &all;
             assert_eq!((*x.lock().unwrap(), *y.lock().unwrap(), *z.lock().unwrap()), (14, 2.0 / 3.0, 1 << 34));
@@ -371,14 +352,14 @@ each_start_method! {
 
     /// `test_sharedctypes`
     fn test_sharedctypes_each_kind_that_is_doubled_elsewhere() {
-        for place in BOTH {
+        for by in BOTH {
             let all = Shared::new(RawKinds {
                 x: AtomicI32::new(7),
                 structure: RawStructure { x: AtomicI32::new(3), y: AtomicU64::new(2f64.to_bits()) },
                 array: std::array::from_fn(|n| AtomicU64::new((n as f64).to_bits())),
                 string: std::array::from_fn(|n| AtomicU8::new(*b"hello".get(n).unwrap_or(&0))),
             })?;
-            place.run(double_raw(all.clone()))?;
+            by.start(double_raw(all.clone())).join();
 
             assert_eq!(all.x.load(Ordering::Relaxed), 14);
             assert_eq!(all.structure.x.load(Ordering::Relaxed), 6);

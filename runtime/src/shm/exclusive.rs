@@ -10,8 +10,9 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::iter;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use super::slice::SharedSlice;
 use crate::error::{Error, Result};
 use crate::sys::poll::{self, Wait};
 use crate::sys::{copies, lifeline};
-use crate::wire;
+use crate::wire::{self, Handle};
 use crate::wire::endpoint::Endpoint;
 
 /// A part of at least so many bytes has its pages mapped all at once, when it is first used.
@@ -319,19 +320,6 @@ impl<T> fmt::Debug for SharedMut<T> {
     }
 }
 
-impl Serialize for Lease {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        wire::serialize_fd(self.0.as_fd(), Exclusive::NAME, serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Lease {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fd: OwnedFd = wire::deserialize_fd(Exclusive::NAME, deserializer)?;
-        Ok(Self(Arc::new(Endpoint::new(fd))))
-    }
-}
-
 /// Moves it: if it is sent, it is not here any more.
 impl<T: Shareable> Serialize for SharedMut<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -341,18 +329,25 @@ impl<T: Shareable> Serialize for SharedMut<T> {
             ));
         }
         wire::serialize_move::<S>(&self.gone, Exclusive::NAME)?;
-        (&self.object, self.range.start, self.range.end, &self.leases).serialize(serializer)
+        let leases = self.leases.iter().map(|lease| lease.0.as_fd());
+        let fds = iter::once(self.object.segment().as_fd()).chain(leases);
+        let range = [self.range.start as u64, self.range.end as u64];
+        wire::serialize_handle(Exclusive::NAME, fds, range, serializer)
     }
 }
 
 impl<'de, T: Shareable> Deserialize<'de> for SharedMut<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         copies::watch();
-        let (object, from, to, leases): (Object<Exclusive, [T]>, _, _, _) =
-            Deserialize::deserialize(deserializer)?;
+        let Handle { fds, numbers, .. } = wire::deserialize_handle(Exclusive::NAME, deserializer)?;
+        let [from, to] = numbers.map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+        let mut fds = fds.into_iter();
+        let file = fds.next().expect("a handle has a descriptor");
+        let object = Object::<Exclusive, [T]>::adopt(file).map_err(D::Error::custom)?;
         if from > to || to > object.segment().len() {
             return Err(D::Error::custom("a part of an array that is not within it"));
         }
+        let leases = fds.map(|lease| Lease(Arc::new(Endpoint::new(lease)))).collect();
         Ok(Self::of(object, from..to, leases))
     }
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -356,14 +356,20 @@ impl<S: Kind, T: ?Sized + Content> Serialize for Object<S, T> {
 
 impl<'de, S: Kind, T: ?Sized + Content> Deserialize<'de> for Object<S, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        S::check().map_err(D::Error::custom)?;
         let file = wire::deserialize_fd(S::NAME, deserializer)?;
+        Self::adopt(file).map_err(D::Error::custom)
+    }
+}
+
+impl<S: Kind, T: ?Sized + Content> Object<S, T> {
+    /// The object that another process has sent this file for; or why it is none.
+    pub(crate) fn adopt(file: OwnedFd) -> Result<Self, String> {
+        S::check().map_err(|error| error.to_string())?;
         let sizes = |len| {
             let layout = Layout::of::<S, T>(len)?;
             Some((layout.end, Self::reserve(layout)))
         };
-        let wrong =
-            |error: Foreign| D::Error::custom(format_args!("what came is no {}: {error}", S::NAME));
+        let wrong = |error: Foreign| format!("what came is no {}: {error}", S::NAME);
         let fingerprint = fingerprint::<S, T>();
         let segment = Segment::adopt(file, fingerprint, S::ACCESS, sizes, Self::is_owned_here)
             .map_err(wrong)?;

@@ -281,7 +281,13 @@ impl Barrier {
 
     /// Whether it is broken.
     pub fn is_broken(&self) -> bool {
-        self.object.state().broken.load(Ordering::SeqCst) != UNDECIDED
+        self.object.state().broken.load(Ordering::SeqCst) != UNDECIDED || self.has_lost_one()
+    }
+
+    /// Whether somebody has died who waited, and nobody has dealt with it yet.
+    fn has_lost_one(&self) -> bool {
+        let round = self.round();
+        self.waiters().dead().any(|(ticket, told, _)| ticket == round && told.is_none())
     }
 
     fn waiters(&self) -> Waiters<'_> {

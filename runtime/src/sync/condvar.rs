@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::errors::{LockError, NotLocked};
 use super::kernel::{AtomicU32, Thread, Wait};
-use super::mutex::{Mutex, MutexGuard};
+use super::mutex::{MutexGuard, Released};
 use super::raw::{Guard, RawMutex};
 use super::slots::{self, Slot};
 use super::waiters::{self, Waiters, Woken};
@@ -52,7 +52,7 @@ impl Kind for State {
     }
 }
 
-/// Waiting for something to become true that a [`Mutex`] protects. Python's `Condition`.
+/// Waiting for something to become true that a [`Mutex`](crate::sync::Mutex) protects. Python's `Condition`.
 ///
 /// As `std::sync::Condvar`. A waiter can wake for no reason, so it looks whether what it waits for is
 /// so: [`wait_while`](Self::wait_while) does. It may be used with several mutexes at a time.
@@ -108,7 +108,7 @@ impl Condvar {
     /// A condition that nobody waits for.
     ///
     /// # Errors
-    /// As [`Mutex::new`].
+    /// As [`Mutex::new`](crate::sync::Mutex::new).
     #[track_caller]
     pub fn new() -> Result<Self> {
         let state = State {
@@ -122,9 +122,12 @@ impl Condvar {
     /// Gives the mutex back, waits until it is notified, and takes the mutex again.
     ///
     /// # Errors
-    /// As [`Mutex::lock`]. If it is another than [`Poisoned`](LockError::Poisoned), the mutex has been
-    /// given back: [`NoRoom`](LockError::NoRoom), without having waited, if 15,360 threads wait already,
-    /// or there is no memory for another.
+    /// As [`Mutex::lock`](crate::sync::Mutex::lock). If it is another than
+    /// [`Poisoned`](LockError::Poisoned), the mutex has been given back:
+    /// [`NoRoom`](LockError::NoRoom), without having waited, if 15,360 threads wait already, or there
+    /// is no memory for another; [`Deadlock`](LockError::Deadlock), without having waited, if the
+    /// guard is one of [`lock_all`](crate::sync::lock_all)'s, and this thread holds another of these
+    /// that comes later in the order.
     #[track_caller]
     pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> WaitResult<'a, T> {
         let (mutex, _) = self.wait_until(guard, Wait::Forever, Location::caller())?;
@@ -261,7 +264,8 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         wait: Wait,
         at: &'static Location<'static>,
-    ) -> Result<(&'a Mutex<T>, bool), NotLocked> {
+    ) -> Result<(Released<'a, T>, bool), NotLocked> {
+        guard.check_wait(at)?;
         let inside = self.enter();
         let slot = self.slot()?;
         drop(inside);
@@ -285,7 +289,7 @@ impl Condvar {
                 }
             }
         };
-        let result = mutex.acquire(Wait::Forever, at);
+        let result = mutex.acquire(at);
         if result.is_err() && in_time {
             // It cannot act on its notification: another may.
             let _inside = self.enter();

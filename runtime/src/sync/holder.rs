@@ -153,51 +153,97 @@ impl Record {
     }
 }
 
-/// The threads that have had a lock of late, by name, so that the holder need only say its token.
+/// The threads that have had a lock of late, and those that have tried, by name, so that each need
+/// only say its token.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Names([Record; NAMES]);
-
-const NAMES: usize = 32;
+pub(crate) struct Names {
+    /// Written by who has the lock, so that nobody disturbs another.
+    holders: Table,
+    /// Written by anybody at any time: a name may be gone when it is looked for.
+    comers: Table,
+}
 
 impl Names {
     pub(crate) const fn new() -> Self {
+        Self { holders: Table::new(), comers: Table::new() }
+    }
+
+    /// Sees to it that the calling thread, which has this token, can be found, most likely, if it
+    /// dies before it is among the holders. `before` stays.
+    #[inline]
+    pub(crate) fn sign_in(&self, token: u64, before: u64) {
+        if self.holders.first(token).token() != token {
+            self.comers.sign(token, before);
+        }
+    }
+
+    /// Sees to it that the calling thread, which has the lock and this token, is among its holders.
+    /// `before` stays.
+    #[inline]
+    pub(crate) fn sign(&self, token: u64, before: u64) {
+        self.holders.sign(token, before);
+    }
+
+    /// Who of the holders has this token.
+    pub(crate) fn holder(&self, token: u64) -> Name {
+        self.holders.find(token).unwrap_or(Name::of_thread(token as u32))
+    }
+
+    /// Who has tried with this token, if that can be told.
+    pub(crate) fn comer(&self, token: u64) -> Option<Name> {
+        self.holders.find(token).or_else(|| self.comers.find(token))
+    }
+}
+
+/// Names by their tokens; the later ones take the places of earlier ones.
+#[derive(Debug)]
+#[repr(C)]
+struct Table([Record; NAMES]);
+
+const NAMES: usize = 16;
+
+impl Table {
+    const fn new() -> Self {
         Self([const { Record::new() }; NAMES])
     }
 
-    /// The two places that a thread's name may be in.
+    /// Where a thread's name is most often.
     #[inline]
-    fn places(&self, token: u64) -> [&Record; 2] {
-        let tid = token as u32;
-        // Threads come with numbers in a row: the second places of neighbours are far apart.
-        let far = tid.wrapping_mul(0x9e37_79b1) >> 16;
-        [&self.0[tid as usize % NAMES], &self.0[far as usize % NAMES]]
+    fn first(&self, token: u64) -> &Record {
+        &self.0[token as u32 as usize % NAMES]
     }
 
-    /// Sees to it that the calling thread, which has this token, is among them, and that these
-    /// others stay.
+    /// Where else it may be, which is never the same place. Threads come with numbers in a row: these
+    /// places of neighbours are far apart.
     #[inline]
-    pub(crate) fn sign(&self, token: u64, others: [u64; 2]) {
-        if self.places(token)[0].token() != token {
-            self.sign_anew(token, others);
+    fn second(&self, token: u64) -> &Record {
+        let far = (token as u32).wrapping_mul(0x9e37_79b1) >> 16;
+        let beyond = 1 + far as usize % (NAMES - 1);
+        &self.0[(token as u32 as usize + beyond) % NAMES]
+    }
+
+    #[inline]
+    fn sign(&self, token: u64, before: u64) {
+        if self.first(token).token() != token {
+            self.sign_anew(token, before);
         }
     }
 
     #[cold]
-    fn sign_anew(&self, token: u64, others: [u64; 2]) {
-        let [first, second] = self.places(token);
+    fn sign_anew(&self, token: u64, before: u64) {
+        let [first, second] = [self.first(token), self.second(token)];
         if second.token() == token {
             return;
         }
-        let taken = first.token() != 0 && others.contains(&first.token());
+        let taken = before != 0 && first.token() == before;
         (if taken { second } else { first }).write(OWN.get().0);
     }
 
-    /// Who has this token.
-    pub(crate) fn find(&self, token: u64) -> Name {
-        let words = self.places(token).map(Record::words);
-        let found = words.into_iter().find(|words| words[0] == token);
-        Name(found.unwrap_or([0, u64::from(token as u32), 0, 0, 0, 0, 0, 0]))
+    fn find(&self, token: u64) -> Option<Name> {
+        let places = [self.first(token), self.second(token)];
+        let found = places.into_iter().map(Record::words).find(|words| words[0] == token);
+        found.filter(|_| token != 0).map(Name)
     }
 }
 
@@ -209,13 +255,18 @@ impl Name {
     /// One that was killed before it had written down who it is.
     pub(crate) const UNKNOWN: Self = Self([0; WORDS]);
 
+    /// One of whom no more than its number is known.
+    const fn of_thread(tid: u32) -> Self {
+        Self([0, tid as u64, 0, 0, 0, 0, 0, 0])
+    }
+
     pub(crate) fn is_known(&self) -> bool {
         self.0[0] != 0
     }
 
-    /// Whether the thread has ended, or is ending; true if that is not to be told.
+    /// Whether the thread has ended, or is ending; false if that is not to be told.
     pub(crate) fn has_ended(&self) -> bool {
-        threads::has_ended((self.0[1] >> 32) as u32, self.0[1] as u32).unwrap_or(true)
+        threads::has_ended((self.0[1] >> 32) as u32, self.0[1] as u32).unwrap_or(false)
     }
 
     pub(crate) fn to_holder(self) -> Holder {

@@ -94,8 +94,7 @@ impl Lock {
         let token = holder::token();
         let tried_before = self.taking().load(Ordering::Relaxed);
         // Before it has the lock, so that its name is there from the first moment on.
-        let held_before = self.holding().load(Ordering::Relaxed) & !GIVEN_BACK;
-        self.names.sign(token, [held_before, tried_before]);
+        self.names.sign_in(token, tried_before);
         self.taking().store(token, Ordering::Relaxed);
         let mut announced = None;
         // SAFETY: the caller's promise.
@@ -124,6 +123,10 @@ impl Lock {
             Err(NotTaken::Refused(deadlock)) => return Err(NotLocked::Deadlock(deadlock)),
             Err(NotTaken::Own) => return Err(NotLocked::Deadlock(self.own(subject, at))),
         }
+        // Who held it before stays to be found until this one has said that it holds it: killed in
+        // between, it leaves the lock in the state in which the other died.
+        let held_before = self.holding().load(Ordering::Relaxed) & !GIVEN_BACK;
+        self.names.sign(token, held_before);
         self.holding().store(token, Ordering::Relaxed);
         self.place.store(std::ptr::from_ref(at) as u64, Ordering::Relaxed);
         Ok(())
@@ -191,16 +194,15 @@ impl Lock {
     fn dead(&self, own: u64, tried_before: u64) -> Name {
         let holding = self.holding().load(Ordering::Relaxed);
         let taking = self.taking().load(Ordering::Relaxed);
-        let taking = self.names.find(if taking == own { tried_before } else { taking });
-        let held_last = self.names.find(holding & !GIVEN_BACK);
+        let taking = self.names.comer(if taking == own { tried_before } else { taking });
+        let held_last = self.names.holder(holding & !GIVEN_BACK);
         if holding & GIVEN_BACK == 0 {
-            held_last
-        } else if taking.is_known() && taking.has_ended() {
-            taking
-        } else if held_last.is_known() && (held_last == taking || held_last.has_ended()) {
-            held_last
-        } else {
-            Name::UNKNOWN
+            return held_last;
+        }
+        match taking {
+            Some(taking) if taking.has_ended() => taking,
+            _ if held_last.is_known() && held_last.has_ended() => held_last,
+            _ => Name::UNKNOWN,
         }
     }
 
@@ -243,7 +245,7 @@ impl Lock {
     pub(crate) fn holder(&self) -> Option<Holder> {
         let tid = self.raw.owner()?;
         let holding = self.holding().load(Ordering::Relaxed) & !GIVEN_BACK;
-        let holder = self.names.find(holding).to_holder();
+        let holder = self.names.holder(holding).to_holder();
         // It may just be writing its name.
         (holder.tid() == tid).then_some(holder)
     }

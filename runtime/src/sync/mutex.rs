@@ -270,7 +270,14 @@ impl<T: ?Sized> Mutex<T> {
     /// The guard of the lock that was just taken.
     #[inline(always)]
     pub(super) fn guard(&self) -> Result<MutexGuard<'_, T>, PoisonError<MutexGuard<'_, T>>> {
-        let guard = self.guard_anyway(false);
+        self.checked(self.guard_anyway(false))
+    }
+
+    #[inline(always)]
+    fn checked<'a>(
+        &self,
+        guard: MutexGuard<'a, T>,
+    ) -> Result<MutexGuard<'a, T>, PoisonError<MutexGuard<'a, T>>> {
         match self.lock_state().poisoned(self.subject()) {
             None => Ok(guard),
             Some(how) => Err(PoisonError::new(guard, how)),
@@ -336,15 +343,44 @@ pub struct MutexGuard<'a, T: ?Sized> {
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    /// Gives the mutex back without poisoning it, to wait for a condition.
-    pub(super) fn release_to_wait(self) -> &'a Mutex<T> {
-        let mutex = self.mutex;
+    /// Whether it may be given back and taken again.
+    pub(super) fn check_wait(&self, at: &Location<'_>) -> Result<(), NotLocked> {
         if self.ordered {
+            order::check_wait(self.mutex, at).map_err(NotLocked::Deadlock)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the mutex back without poisoning it, to wait for a condition.
+    pub(super) fn release_to_wait(self) -> Released<'a, T> {
+        let Self { mutex, ordered, .. } = self;
+        if ordered {
             order::given_back(mutex.id());
         }
         mutex.release(true);
         std::mem::forget(self);
-        mutex
+        Released { mutex, ordered }
+    }
+}
+
+/// A mutex that is not held while a thread waits for a condition.
+pub(super) struct Released<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    ordered: bool,
+}
+
+impl<'a, T: ?Sized> Released<'a, T> {
+    /// Takes the mutex again; then there must be a [`guard`](Self::guard).
+    pub(super) fn acquire(&self, at: &'static Location<'static>) -> Result<(), NotLocked> {
+        self.mutex.acquire(Wait::Forever, at)?;
+        if self.ordered {
+            order::taken_again(self.mutex, at);
+        }
+        Ok(())
+    }
+
+    pub(super) fn guard(self) -> Result<MutexGuard<'a, T>, PoisonError<MutexGuard<'a, T>>> {
+        self.mutex.checked(self.mutex.guard_anyway(self.ordered))
     }
 }
 

@@ -236,6 +236,35 @@ pub(super) fn given_back(id: Id) {
     drop(taken); // which may unmap a segment: not while the list is borrowed
 }
 
+/// Looks whether the thread may give this mutex back, which it holds by [`lock_all`], and take it
+/// again: not while it holds another by it that comes later.
+pub(super) fn check_wait<T: ?Sized>(mutex: &Mutex<T>, at: &Location<'_>) -> Result<(), Deadlock> {
+    let later = with_held(|held| held.iter().any(|held| held.id > mutex.id())).unwrap_or(false);
+    if later {
+        let advice = "it holds one by `lock_all` that comes later, and must not wait for this one again \
+                      meanwhile: drop the guards of the later ones first";
+        return Err(deadlock(mutex, at, advice));
+    }
+    Ok(())
+}
+
+/// A mutex that was given back for a wait is held again.
+pub(super) fn taken_again<T: ?Sized>(mutex: &Mutex<T>, at: &'static Location<'static>) {
+    with_held(|held| held.push(Held::of(mutex, at)));
+}
+
+fn deadlock(mutex: &dyn AnyMutex, at: &Location<'_>, advice: &'static str) -> Deadlock {
+    let who = holder::own().to_holder();
+    let lock = mutex.segment().describe("Mutex");
+    Deadlock::of_one(Waiting { who, lock, at: at.to_string() }, advice)
+}
+
+impl Held {
+    fn of(mutex: &dyn AnyMutex, at: &'static Location<'static>) -> Self {
+        Self { id: mutex.id(), segment: Arc::clone(mutex.segment()), at }
+    }
+}
+
 /// A mutex of any type.
 trait AnyMutex {
     fn id(&self) -> Id;
@@ -274,12 +303,8 @@ fn take<G>(
 ) -> Result<Option<Poisoning>, LockAllError<G>> {
     let mut in_order: Vec<_> = mutexes.to_vec();
     in_order.sort_by_key(|mutex| mutex.id());
-    let deadlock = |mutex: &dyn AnyMutex, advice| {
-        let who = holder::own().to_holder();
-        let lock = mutex.segment().describe("Mutex");
-        let waiting = Waiting { who, lock, at: at.to_string() };
-        Err(LockAllError::Deadlock(Deadlock::of_one(waiting, advice)))
-    };
+    let deadlock =
+        |mutex: &dyn AnyMutex, advice| Err(LockAllError::Deadlock(deadlock(mutex, at, advice)));
     if let Some(twice) = in_order.windows(2).find(|pair| pair[0].id() == pair[1].id()) {
         return deadlock(twice[0], "it is listed twice in one `lock_all`: list it once");
     }
@@ -309,11 +334,7 @@ fn take<G>(
         }
     }
     with_held(|held| {
-        held.extend(in_order.iter().map(|mutex| Held {
-            id: mutex.id(),
-            segment: Arc::clone(mutex.segment()),
-            at,
-        }));
+        held.extend(in_order.iter().map(|mutex| Held::of(*mutex, at)));
     });
     Ok(in_order.iter().find_map(|mutex| mutex.poisoned()))
 }

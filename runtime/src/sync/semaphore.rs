@@ -254,17 +254,21 @@ impl Semaphore {
                 return Err(ReleaseError::Bounded { wanted, released });
             }
             let len = state.slots.load(Ordering::SeqCst);
-            if let Err(source) = self.object.grow_tail(len as usize + 1) {
+            // As many again, so that what there is room for is made, and what there is not is not.
+            let room = (Self::MAX_PERMITS - len as usize).min(len.max(64) as usize);
+            let more = (wanted - released).min(room.max(1));
+            if let Err(source) = self.object.grow_tail(len as usize + more) {
                 return Err(ReleaseError::NoRoom { wanted, released, source });
             }
-            // A slot that has never been used is free. Nobody who sleeps watches it yet: all look.
+            // Slots that have never been used are free. Nobody who sleeps watches them yet: all look.
+            let longer = len + more as u32;
             let added = self.wake_after(u32::MAX, || {
                 state
                     .slots
-                    .compare_exchange(len, len + 1, Ordering::SeqCst, Ordering::SeqCst)
+                    .compare_exchange(len, longer, Ordering::SeqCst, Ordering::SeqCst)
                     .is_ok()
             });
-            released += usize::from(added);
+            released += if added { more } else { 0 };
         }
         Ok(())
     }

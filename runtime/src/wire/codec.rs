@@ -65,15 +65,12 @@ pub(crate) fn encode<T: Serialize>(
     bytes: &mut Vec<u8>,
 ) -> Result<(Vec<OwnedFd>, Moves), EncodeError> {
     let start = bytes.len();
-    let (result, fds, moves) =
-        handles::collect(|| options().serialize_into(&mut *bytes, &Complete(value)));
-    match result {
-        Ok(()) => Ok((fds, moves)),
-        Err(error) => {
+    handles::collect(bytes, |bytes| options().serialize_into(bytes, &Complete(value))).map_err(
+        |error| {
             bytes.truncate(start);
-            Err(EncodeError { type_name: type_name::<T>(), reason: error.to_string() })
-        }
-    }
+            EncodeError { type_name: type_name::<T>(), reason: error.to_string() }
+        },
+    )
 }
 
 /// The value that these bytes and descriptors are; both must be used up exactly.
@@ -81,14 +78,18 @@ pub(crate) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     fds: Vec<OwnedFd>,
 ) -> Result<T, DecodeError> {
-    // The limit bounds what a length inside the bytes may claim, and so what is allocated for it.
-    let options = options().with_limit(bytes.len() as u64).reject_trailing_bytes();
-    let (result, left) = handles::provide(fds, || options.deserialize(bytes));
-    match result {
-        Ok(_) if left > 0 => Err(DecodeError::new::<T>(format!(
-            "{left} descriptors came with it that it does not use"
-        ))),
-        Ok(value) => Ok(value),
-        Err(error) => Err(DecodeError::new::<T>(error.to_string())),
+    let decoded = handles::provide(bytes, fds, |bytes| {
+        // The limit bounds what a length inside the bytes may claim, and so what is allocated for it.
+        options().with_limit(bytes.len() as u64).reject_trailing_bytes().deserialize(bytes)
+    });
+    match decoded {
+        Err(handles::NoList) => {
+            Err(DecodeError::new::<T>("the descriptors that came with it are not its handles'"))
+        }
+        Ok((Ok(_), left)) if left > 0 => {
+            Err(DecodeError::new::<T>(format!("{left} handles came with it that it does not use")))
+        }
+        Ok((Ok(value), _)) => Ok(value),
+        Ok((Err(error), _)) => Err(DecodeError::new::<T>(error.to_string())),
     }
 }

@@ -12,7 +12,9 @@ mod packet;
 pub use codec::{DecodeError, EncodeError};
 pub(crate) use codec::{decode, encode};
 pub use descriptor::Fd;
-pub(crate) use handles::{deserialize_fd, serialize_fd, serialize_move};
+pub(crate) use handles::{
+    Handle, deserialize_fd, deserialize_handle, serialize_fd, serialize_handle, serialize_move,
+};
 pub(crate) use packet::{Kind, Packet, RecvFailure, SendFailure, prepare, recv, send};
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use nix::libc;
 use nix::sys::signal::{Signal, raise};
@@ -15,6 +15,7 @@ use offspring::sync::{
 };
 use offspring::{Child, Sender, pipe, process};
 use serde::{Deserialize, Serialize};
+use tests::crew::until_asleep;
 use tests::each_start_method;
 use tests::family::{state_of, until};
 
@@ -329,16 +330,9 @@ fn wait_for(locks: Locks, which: Which) -> Option<u32> {
     }
 }
 
-/// Whether a thread sleeps on a word.
-fn is_asleep(pid: u32, tid: u32) -> bool {
-    let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).unwrap_or_default();
-    let number = call.split_whitespace().next().and_then(|number| number.parse().ok());
-    number.is_some_and(|number: i64| [libc::SYS_futex, libc::SYS_futex_waitv].contains(&number))
-}
-
 fn await_sleep_of<T>(children: &[Child<T>]) {
     for child in children {
-        until(|| is_asleep(child.pid(), child.pid()));
+        until_asleep(child.pid().cast_signed());
     }
 }
 

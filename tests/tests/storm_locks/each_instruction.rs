@@ -2,11 +2,9 @@
 //! a lock, of giving it back, of waking others and of being woken. Another thread waits meanwhile,
 //! and has nobody else to wake it: if it hangs, the watchdog barks.
 
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use nix::libc;
 use offspring::shm::Shared;
 use offspring::sync::{
     Barrier, BarrierError, Condvar, DeadlockDetector, Event, LockAllError, LockError, Mutex, Once,
@@ -14,6 +12,7 @@ use offspring::sync::{
 };
 use offspring::{Child, Duplex, JoinError, duplex, process};
 use serde::{Deserialize, Serialize};
+use tests::crew::{is_asleep, until_asleep};
 use tests::each_start_method;
 use tests::family::{not_tested, until};
 
@@ -96,13 +95,6 @@ fn take_and_give_back(way: Way) {
     assert_eq!(way.with(|| {}), None);
 }
 
-/// Whether a thread sleeps on a word.
-fn is_asleep(pid: u32, tid: u32) -> bool {
-    let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).unwrap_or_default();
-    let number = call.split_whitespace().next().and_then(|number| number.parse().ok());
-    number.is_some_and(|number: i64| [libc::SYS_futex, libc::SYS_futex_waitv].contains(&number))
-}
-
 /// A thread that does this, and sleeps over it.
 fn sleeper<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
@@ -110,19 +102,19 @@ fn sleeper<'scope, T: Send + 'scope>(
 ) -> ScopedJoinHandle<'scope, T> {
     let (tell, told) = std::sync::mpsc::channel();
     let thread = scope.spawn(move || {
-        tell.send(nix::unistd::gettid().as_raw() as u32).unwrap();
+        tell.send(nix::unistd::gettid().as_raw()).unwrap();
         work()
     });
     let tid = told.recv().unwrap();
-    until(|| thread.is_finished() || is_asleep(std::process::id(), tid));
+    until(|| thread.is_finished() || is_asleep(tid));
     thread
 }
 
 /// A process that sleeps, and whose instructions are counted from when it wakes.
 fn stepping_sleeper(child: Child<()>, steps: &Steps) -> Child<()> {
-    until(|| is_asleep(child.pid(), child.pid()));
+    until_asleep(child.pid().cast_signed());
     child.signal(steps::BEGIN).unwrap();
-    until(|| steps.have_begun() && is_asleep(child.pid(), child.pid()));
+    until(|| steps.have_begun() && is_asleep(child.pid().cast_signed()));
     child
 }
 
