@@ -1,17 +1,32 @@
-//! What can fail in starting and watching processes.
+//! What can fail in starting and watching processes, and in making what they share: pipes, memory,
+//! locks.
 
 use std::io;
 use std::process::ExitStatus;
 
 use crate::wire::EncodeError;
 
-/// The result of an operation on processes.
+/// The result of starting or watching a process, or of making a pipe, shared memory or a lock.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a process could not be started, signalled or waited for.
+/// Why a process could not be started, signalled or waited for, or why a pipe, shared memory or a lock
+/// could not be made.
 ///
-/// Unless a variant says otherwise, the work has not run, and starting it again is safe.
-/// What became of work that did start is told by [`JoinError`](crate::JoinError).
+/// Unless a variant says otherwise, nothing was started or made, and trying again is safe.
+/// What became of work that did start is told by [`JoinError`](crate::JoinError); why a lock was not
+/// taken, by the errors of [`sync`](crate::sync). In Python, `OSError`, `PicklingError` or
+/// `RuntimeError`.
+///
+/// ```
+/// use offspring::{Error, shm::SharedMut};
+///
+/// match SharedMut::<u8>::zeroed(1 << 60) {
+///     Err(Error::SharedMemory { len, .. } | Error::TooLarge { len, .. }) => {
+///         println!("{len} bytes are too many: in pieces, then");
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -133,12 +133,12 @@ fn forge<T>(tx: &Sender<T>, what: &str, file: &OwnedFd, numbers: [u64; 2]) {
     sendmsg::<()>(socket, &parts, &beside, MsgFlags::empty(), None).unwrap();
 }
 
+/// Makes what is refused; and the words that say why.
+type Other<'a> = (fn() -> Wrong, &'a str);
+
 /// Sends each, and a right one after it, which must come.
-fn refuses_all<T>(
-    name: &str,
-    right: impl Fn() -> Result<T, Error>,
-    others: &[(fn() -> Wrong, &str)],
-) where
+fn refuses_all<T>(name: &str, right: impl Fn() -> Result<T, Error>, others: &[Other])
+where
     T: Serialize + for<'de> Deserialize<'de>,
 {
     let (tx, rx): (Sender<Disguise<T>>, Receiver<Disguise<T>>) = pipe().unwrap();
@@ -211,7 +211,7 @@ each_start_method! {
     only [forkserver Forkserver]
     fn what_is_no_mutex_is_refused() {
         leaves_nothing(|| {
-            let others: [(fn() -> Wrong, _); 4] =
+            let others: [Other; 4] =
                 [(small, OTHER), (permits, ANOTHER), (plain, ANOTHER), (part32, ANOTHER)];
             refuses_all("Mutex", || Mutex::new(5u64), &others);
         });
@@ -228,7 +228,7 @@ each_start_method! {
     only [forkserver Forkserver]
     fn what_is_no_shared_value_is_refused() {
         leaves_nothing(|| {
-            let others: [(fn() -> Wrong, _); 4] =
+            let others: [Other; 4] =
                 [(small, ANOTHER), (permits, ANOTHER), (locked, ANOTHER), (plain, OTHER)];
             refuses_all("Shared", || Shared::new(AtomicU64::new(5)), &others);
         });
@@ -237,8 +237,7 @@ each_start_method! {
     only [forkserver Forkserver]
     fn what_is_no_array_is_refused() {
         leaves_nothing(|| {
-            let others: [(fn() -> Wrong, _); 3] =
-                [(part32, OTHER), (locked, ANOTHER), (permits, ANOTHER)];
+            let others: [Other; 3] = [(part32, OTHER), (locked, ANOTHER), (permits, ANOTHER)];
             refuses_all("SharedMut", || SharedMut::<u64>::from_slice(&[1, 2, 3]), &others);
         });
     }
@@ -308,7 +307,7 @@ impl<'de> Deserialize<'de> for Turned {
 }
 
 /// An array that says where it is twice.
-struct Twice(SharedMut<u32>, Option<SharedMut<u32>>);
+struct Twice(SharedMut<u32>, #[expect(dead_code)] Option<SharedMut<u32>>);
 
 impl Serialize for Twice {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

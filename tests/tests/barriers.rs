@@ -472,6 +472,17 @@ each_start_method! {
         }
     }
 
+    /// Before anybody else has come to it.
+    fn a_barrier_is_broken_as_soon_as_its_only_waiter_is_dead() {
+        let barrier = Barrier::new(2)?;
+        let child = waiting_children(&barrier, 1).remove(0);
+        child.kill()?;
+        child.wait()?;
+        assert!(barrier.is_broken());
+        assert!(format!("{barrier:?}").contains("broken: true"));
+        assert_eq!(barrier.wait(), Err(BarrierError::WaiterDied));
+    }
+
     fn several_waiters_are_killed() {
         let barrier = Barrier::new(N)?;
         let mut children = waiting_children(&barrier, N - 1);

@@ -11,7 +11,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sig
 use nix::unistd::{Pid, gettid};
 use offspring::sync::{Condvar, Mutex, PoisonCause};
 use offspring::{Process, Receiver, Sender, pipe, process};
-use tests::crew::{Worker, daemon, until_asleep};
+use tests::crew::{By, Worker, daemon, until_asleep};
 use tests::each_start_method;
 use tests::family::until;
 
@@ -20,25 +20,22 @@ const SHORT: Duration = Duration::from_millis(50);
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Who does the work of a case, beside the case itself.
+/// Who waits in a case, beside the case itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+enum Crew {
     /// Children, and threads of the case itself, as in Python's tests.
     Both,
     Threads,
 }
 
-impl By {
+impl Crew {
     /// So many of them. Children first: where there are threads, a process is not copied.
     fn start<P>(self, count: usize, work: impl Fn() -> P) -> Vec<Worker<P::Output>>
     where
         P: Process<Output: Send> + Send + 'static,
     {
         let children = if self == Self::Both { count.div_ceil(2) } else { 0 };
-        let start = |index| match work() {
-            child if index < children => Worker::Child(daemon(child).unwrap()),
-            thread => Worker::Thread(thread::spawn(|| thread.run())),
-        };
+        let start = |index| if index < children { By::Children } else { By::Threads }.start(work());
         (0..count).map(start).collect()
     }
 }
@@ -115,9 +112,9 @@ impl Sleepers {
     }
 }
 
-fn test_notify(by: By) -> Outcome {
+fn test_notify(crew: Crew) -> Outcome {
     let sleepers = Sleepers::new()?;
-    let workers = by.start(2, || sleepers.work(LONG));
+    let workers = crew.start(2, || sleepers.work(LONG));
     sleepers.until_asleep(2);
     sleepers.until_woken(0, true);
     for left in [1, 0] {
@@ -133,9 +130,9 @@ fn test_notify(by: By) -> Outcome {
     Ok(())
 }
 
-fn test_notify_all(by: By) -> Outcome {
+fn test_notify_all(crew: Crew) -> Outcome {
     let sleepers = Sleepers::new()?;
-    let timed = by.start(6, || sleepers.work(SHORT));
+    let timed = crew.start(6, || sleepers.work(SHORT));
     sleepers.until_woken(6, false);
     sleepers.expect_waiting(0);
     timed.into_iter().for_each(Worker::join);
@@ -144,7 +141,7 @@ fn test_notify_all(by: By) -> Outcome {
     // No thread may be left where children are copies.
     until(|| fs::read_dir("/proc/self/task").unwrap().count() == 1);
 
-    let workers = by.start(6, || sleepers.work(LONG));
+    let workers = crew.start(6, || sleepers.work(LONG));
     sleepers.until_asleep(6);
     sleepers.until_woken(0, true);
     assert_eq!(sleepers.condvar.notify_all(), 6); // without the mutex
@@ -154,9 +151,9 @@ fn test_notify_all(by: By) -> Outcome {
     Ok(())
 }
 
-fn test_notify_n(by: By) -> Outcome {
+fn test_notify_n(crew: Crew) -> Outcome {
     let sleepers = Sleepers::new()?;
-    let workers = by.start(6, || sleepers.work(LONG));
+    let workers = crew.start(6, || sleepers.work(LONG));
     sleepers.until_asleep(6);
     for (n, woken, left) in [(0, 0, 6), (2, 2, 4), (4, 4, 0), (3, 0, 0)] {
         let guard = sleepers.mutex.lock().unwrap();
@@ -170,16 +167,14 @@ fn test_notify_n(by: By) -> Outcome {
 }
 
 /// Those who have waited longest are woken first.
-fn test_notify_in_turn(by: By) -> Outcome {
+fn test_notify_in_turn(crew: Crew) -> Outcome {
     let sleepers = Sleepers::new()?;
     let mut tids = Vec::new();
     let mut workers = Vec::new();
     for _ in 0..5 {
         // All threads, or all children: these are not started beside threads.
-        workers.push(match by {
-            By::Threads => by.start(1, || sleepers.work(LONG)).remove(0),
-            By::Both => Worker::Child(daemon(sleepers.work(LONG))?),
-        });
+        let by = if crew == Crew::Both { By::Children } else { By::Threads };
+        workers.push(by.start(sleepers.work(LONG)));
         tids.push(sleepers.sleeping.1.recv()?);
         drop(sleepers.mutex.lock().unwrap());
     }
@@ -203,9 +198,9 @@ fn wait_for_four(state: Mutex<i32>, condvar: Condvar) {
     assert_eq!(*guard, 4);
 }
 
-fn test_waitfor(by: By) -> Outcome {
+fn test_waitfor(crew: Crew) -> Outcome {
     let (state, condvar) = (Mutex::new(-1)?, Condvar::new()?);
-    let workers = by.start(1, || wait_for_four(state.clone(), condvar.clone()));
+    let workers = crew.start(1, || wait_for_four(state.clone(), condvar.clone()));
     let guard = condvar.wait_while(state.lock().unwrap(), |state| *state != 0).unwrap();
     assert_eq!(*guard, 0);
     drop(guard);
@@ -229,11 +224,11 @@ fn wait_for_four_in_vain(state: Mutex<i32>, condvar: Condvar, begun: Sender<()>)
     assert!(before.elapsed() >= timeout);
 }
 
-fn test_waitfor_timeout(by: By) -> Outcome {
+fn test_waitfor_timeout(crew: Crew) -> Outcome {
     let (state, condvar) = (Mutex::new(0)?, Condvar::new()?);
     let (begun, has_begun) = pipe()?;
     let workers =
-        by.start(1, || wait_for_four_in_vain(state.clone(), condvar.clone(), begun.clone()));
+        crew.start(1, || wait_for_four_in_vain(state.clone(), condvar.clone(), begun.clone()));
     has_begun.recv()?;
     for _ in 0..3 {
         *state.lock().unwrap() += 1;
@@ -250,7 +245,7 @@ fn notify_when_it_can(mutex: Mutex<u32>, condvar: Condvar) -> usize {
     condvar.notify_one()
 }
 
-fn test_wait_result(by: By) -> Outcome {
+fn test_wait_result(crew: Crew) -> Outcome {
     let (mutex, condvar) = (Mutex::new(0)?, Condvar::new()?);
     let mut guard = mutex.lock().unwrap();
     for timeout in [Duration::ZERO, SHORT] {
@@ -263,7 +258,7 @@ fn test_wait_result(by: By) -> Outcome {
     for limit in [Some(LONG), None] {
         // No thread may be left where children are copies.
         until(|| fs::read_dir("/proc/self/task").unwrap().count() == 1);
-        let workers = by.start(1, || notify_when_it_can(mutex.clone(), condvar.clone()));
+        let workers = crew.start(1, || notify_when_it_can(mutex.clone(), condvar.clone()));
         guard = match limit {
             Some(timeout) => {
                 let (guard, result) = condvar.wait_timeout(guard, timeout).unwrap();
@@ -282,71 +277,71 @@ fn test_wait_result(by: By) -> Outcome {
 each_start_method! {
     /// `test_notify`
     fn test_notify_wakes_one_at_a_time() {
-        test_notify(By::Both)?;
+        test_notify(Crew::Both)?;
     }
 
     only [spawn Spawn]
     fn test_notify_of_threads() {
-        test_notify(By::Threads)?;
+        test_notify(Crew::Threads)?;
     }
 
     /// `test_notify_all`
     fn test_notify_all_wakes_all_who_have_not_timed_out() {
-        test_notify_all(By::Both)?;
+        test_notify_all(Crew::Both)?;
     }
 
     only [spawn Spawn]
     fn test_notify_all_of_threads() {
-        test_notify_all(By::Threads)?;
+        test_notify_all(Crew::Threads)?;
     }
 
     /// `test_notify_n`
     fn test_notify_n_wakes_so_many() {
-        test_notify_n(By::Both)?;
+        test_notify_n(Crew::Both)?;
     }
 
     only [spawn Spawn]
     fn test_notify_n_of_threads() {
-        test_notify_n(By::Threads)?;
+        test_notify_n(Crew::Threads)?;
     }
 
     fn those_who_have_waited_longest_are_notified_first() {
-        test_notify_in_turn(By::Both)?;
+        test_notify_in_turn(Crew::Both)?;
     }
 
     only [spawn Spawn]
     fn threads_that_have_waited_longest_are_notified_first() {
-        test_notify_in_turn(By::Threads)?;
+        test_notify_in_turn(Crew::Threads)?;
     }
 
     /// `test_waitfor`
     fn test_waitfor_returns_when_it_is_so() {
-        test_waitfor(By::Both)?;
+        test_waitfor(Crew::Both)?;
     }
 
     only [spawn Spawn]
     fn test_waitfor_of_a_thread() {
-        test_waitfor(By::Threads)?;
+        test_waitfor(Crew::Threads)?;
     }
 
     /// `test_waitfor_timeout`
     fn test_waitfor_timeout_is_no_shorter_for_being_notified() {
-        test_waitfor_timeout(By::Both)?;
+        test_waitfor_timeout(Crew::Both)?;
     }
 
     only [spawn Spawn]
     fn test_waitfor_timeout_of_a_thread() {
-        test_waitfor_timeout(By::Threads)?;
+        test_waitfor_timeout(Crew::Threads)?;
     }
 
     /// `test_timeout`, `test_wait_result`
     fn test_wait_result_says_whether_it_was_in_time() {
-        test_wait_result(By::Both)?;
+        test_wait_result(Crew::Both)?;
     }
 
     only [spawn Spawn]
     fn test_wait_result_of_a_thread() {
-        test_wait_result(By::Threads)?;
+        test_wait_result(Crew::Threads)?;
     }
 }
 
@@ -506,11 +501,11 @@ fn wait_while_others_spoil(
     }
 }
 
-fn a_mutex_is_poisoned_meanwhile(by: By) -> Outcome {
+fn a_mutex_is_poisoned_meanwhile(crew: Crew) -> Outcome {
     let (mutex, condvar) = (Mutex::new(0)?, Condvar::new()?);
     let (ready, is_ready) = pipe()?;
     let ways = AtomicUsize::new(0);
-    let waiters = by.start(4, || {
+    let waiters = crew.start(4, || {
         let way = ways.fetch_add(1, Ordering::Relaxed);
         wait_while_others_spoil(mutex.clone(), condvar.clone(), ready.clone(), way)
     });
@@ -536,12 +531,12 @@ fn wait_with(mutex: Mutex<u32>, condvar: Condvar, sleeping: Sender<()>) -> u32 {
     *guard
 }
 
-fn a_condition_has_two_mutexes(by: By) -> Outcome {
+fn a_condition_has_two_mutexes(crew: Crew) -> Outcome {
     let mutexes = [Mutex::new(0)?, Mutex::new(10)?];
     let condvar = Condvar::new()?;
     let (sleeping, asleep) = pipe()?;
     let index = AtomicUsize::new(0);
-    let waiters = by.start(4, || {
+    let waiters = crew.start(4, || {
         let mutex = &mutexes[index.fetch_add(1, Ordering::Relaxed) % 2];
         wait_with(mutex.clone(), condvar.clone(), sleeping.clone())
     });
@@ -561,27 +556,27 @@ fn a_condition_has_two_mutexes(by: By) -> Outcome {
 
 each_start_method! {
     fn whoever_waits_is_told_that_the_mutex_was_poisoned_meanwhile() {
-        a_mutex_is_poisoned_meanwhile(By::Both)?;
+        a_mutex_is_poisoned_meanwhile(Crew::Both)?;
     }
 
     only [spawn Spawn]
     fn a_thread_that_waits_is_told_that_the_mutex_was_poisoned_meanwhile() {
-        a_mutex_is_poisoned_meanwhile(By::Threads)?;
+        a_mutex_is_poisoned_meanwhile(Crew::Threads)?;
     }
 
     fn a_condition_may_be_used_with_two_mutexes_at_a_time() {
-        a_condition_has_two_mutexes(By::Both)?;
+        a_condition_has_two_mutexes(Crew::Both)?;
     }
 
     only [spawn Spawn]
     fn a_condition_may_be_used_with_two_mutexes_by_threads() {
-        a_condition_has_two_mutexes(By::Threads)?;
+        a_condition_has_two_mutexes(Crew::Threads)?;
     }
 
     only [spawn Spawn]
     fn more_wait_than_there_was_room_for_at_first() {
         let sleepers = Sleepers::new()?;
-        let workers = By::Threads.start(150, || sleepers.work(LONG));
+        let workers = Crew::Threads.start(150, || sleepers.work(LONG));
         sleepers.until_asleep(150);
         assert_eq!(sleepers.condvar.notify_n(100), 100);
         sleepers.until_woken(100, true);
@@ -605,7 +600,7 @@ each_start_method! {
     fn a_ball_goes_round_and_is_never_lost() {
         let (ball, thrown) = (Mutex::new(0)?, Condvar::new()?);
         let players = AtomicUsize::new(0);
-        let workers = By::Both.start(4, || {
+        let workers = Crew::Both.start(4, || {
             let player = players.fetch_add(1, Ordering::Relaxed);
             play(ball.clone(), thrown.clone(), player, 4, 250)
         });

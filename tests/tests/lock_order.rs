@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::gettid;
 use offspring::sync::{
-    Condvar, LockAllError, Mutex, MutexGuard, OutOfOrder, PoisonCause, lock_all,
+    Condvar, LockAllError, LockError, Mutex, MutexGuard, OutOfOrder, PoisonCause, lock_all,
 };
 use offspring::{Receiver, Sender, pipe, process};
 use tests::crew::{By, Worker, until_asleep};
@@ -393,10 +393,10 @@ each_start_method! {
 #[process]
 fn change(both: [Mutex<usize>; 2], changed: Condvar, about_to: Sender<i32>) -> usize {
     about_to.send(gettid().as_raw()).unwrap();
-    let mut first = both[0].lock().unwrap();
-    *first += 10;
+    let mut second = both[1].lock().unwrap();
+    *second += 10;
     changed.notify_all();
-    *first
+    *second
 }
 
 /// Waiting gives back the one mutex, and no other.
@@ -407,13 +407,20 @@ fn a_condition_takes_a_guard_of_several(by: By) -> Outcome {
     let (first, second) = lock_all((&both[0], &both[1])).unwrap();
     let worker = by.start(change(both.clone(), changed.clone(), about_to));
     until_asleep(coming.recv()?);
-    let first = changed.wait_while(first, |value| *value < 10).unwrap();
-    assert_eq!((*first, *second), (10, 1));
+    let second = changed.wait_while(second, |value| *value < 10).unwrap();
+    assert_eq!((*first, *second), (0, 11));
     assert!(!is_free(&both[0]) && !is_free(&both[1]));
-    assert_eq!(worker.join(), 10);
+    assert_eq!(worker.join(), 11);
     drop(first);
-    // The other is in order still.
+    // The one that was taken again is in order still.
     out_of_order(lock_all((&both[0],)));
+    drop(second);
+    drop(lock_all(&both).unwrap());
+
+    // To take the first again, with the second held, would be out of order: it is given back.
+    let (first, second) = lock_all((&both[0], &both[1])).unwrap();
+    assert!(matches!(changed.wait(first), Err(LockError::Deadlock(_))));
+    assert!(is_free(&both[0]) && !is_free(&both[1]));
     drop(second);
     drop(lock_all(&both).unwrap());
 

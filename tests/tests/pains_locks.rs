@@ -18,7 +18,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,7 +27,11 @@ use std::{fs, io, mem, ptr};
 use nix::libc::{self, pthread_mutex_t};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigEvent, SigHandler, SigSet, SigevNotify, Signal, sigaction,
+};
+use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
+use nix::time::ClockId;
 use nix::unistd::gettid;
 use offspring::sync::{
     Barrier, BarrierError, Condvar, Event, LockError, LockTimeoutError, Mutex, MutexGuard,
@@ -289,16 +293,12 @@ each_start_method! {
     /// Pain 6: `Event.set` in a handler deadlocks if it interrupts `is_set`, `wait` or `set`. The
     /// thread and its handler are in one process: how that was started cannot matter.
     fn an_event_is_set_by_thousands_of_handlers_in_the_middle_of_everything() {
-        // On a machine without a core to spare, each takes as long as the scheduler does.
-        let handlers = if tests::soak() { 20_000 } else { 2000 };
+        let handlers = if tests::soak() { 40_000 } else { 4000 };
         let event = EVENT.get_or_init(|| Event::new().unwrap());
         let handler = SigHandler::Handler(set_event);
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
         // SAFETY: the handler does what `Event` says that one may.
-        unsafe { sigaction(Signal::SIGUSR1, &action) }?;
-        // SAFETY: it has no preconditions.
-        let interrupted = unsafe { libc::pthread_self() };
-        let finished = AtomicBool::new(false);
+        unsafe { sigaction(Signal::SIGALRM, &action) }?;
         let operations: [&dyn Fn(); 5] = [
             &|| {
                 event.is_set();
@@ -318,23 +318,18 @@ each_start_method! {
                 assert!(event.wait_timeout(LONG));
             },
         ];
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                // Pending ones become one, so what is counted is what was handled. To wait for each
-                // would be to wait for the scheduler once more.
-                while !finished.load(Ordering::SeqCst) {
-                    // SAFETY: that thread outlives this scope.
-                    assert_eq!(unsafe { libc::pthread_kill(interrupted, libc::SIGUSR1) }, 0);
-                }
-            });
-            for operation in operations {
-                let last = HANDLED.load(Ordering::SeqCst) + handlers;
-                while HANDLED.load(Ordering::SeqCst) < last {
-                    operation();
-                }
+        // By a timer: a thread that sends them needs its turn for each, on a machine that is busy.
+        let signal = SigevNotify::SigevSignal { signal: Signal::SIGALRM, si_value: 0 };
+        let mut timer = Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(signal))?;
+        let interval = Expiration::Interval(Duration::from_micros(20).into());
+        timer.set(interval, TimerSetTimeFlags::empty())?;
+        for operation in operations {
+            let last = HANDLED.load(Ordering::SeqCst) + handlers;
+            while HANDLED.load(Ordering::SeqCst) < last {
+                operation();
             }
-            finished.store(true, Ordering::SeqCst);
-        });
+        }
+        drop(timer);
         assert!(HANDLED.load(Ordering::SeqCst) >= handlers * 5);
         event.wait();
     }

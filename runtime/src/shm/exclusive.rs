@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::libc;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -28,8 +29,8 @@ use super::slice::SharedSlice;
 use crate::error::{Error, Result};
 use crate::sys::poll::{self, Wait};
 use crate::sys::{copies, lifeline};
-use crate::wire::{self, Handle};
 use crate::wire::endpoint::Endpoint;
+use crate::wire::{self, Handle};
 
 /// A part of at least so many bytes has its pages mapped all at once, when it is first used.
 const POPULATED: usize = 256 << 10;
@@ -52,7 +53,8 @@ struct Lease(Arc<Endpoint>);
 ///
 /// It is exclusive, like a `Box<[T]>`: it cannot be cloned, and sending it to another process moves
 /// it there. [`split`](Self::split) and [`chunks`](Self::chunks) make parts of it, which are moved
-/// into children, and [`Split::join`] makes the parts one again.
+/// into children, and [`Split::join`] makes the parts one again. In Python, `SharedMemory` with an
+/// array on it, or `RawArray`, where nobody sees to it that the parts do not overlap.
 ///
 /// # When a process dies
 /// What it has written is there, as far as it has come. Its part is free again, and
@@ -103,6 +105,15 @@ impl<T: Shareable> SharedMut<T> {
     /// # Errors
     /// [`Error::Os`] if there is no descriptor left, [`Error::SharedMemory`] if there is no memory,
     /// [`Error::TooLarge`] for more than any memory holds.
+    ///
+    /// ```
+    /// use offspring::shm::SharedMut;
+    ///
+    /// let mut totals = SharedMut::<f64>::zeroed(3)?;
+    /// totals.as_mut_slice()[1] = 2.5;
+    /// assert_eq!(totals.as_mut_slice(), [0.0, 2.5, 0.0]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn zeroed(len: usize) -> Result<Self>
     where
@@ -127,15 +138,31 @@ impl<T: Shareable> SharedMut<T> {
     ///
     /// # Errors
     /// As [`zeroed`](Self::zeroed).
+    ///
+    /// ```
+    /// use offspring::shm::SharedMut;
+    ///
+    /// let mut squares = SharedMut::from_fn(4, |index| index * index)?;
+    /// assert_eq!(squares.as_mut_slice(), [0, 1, 4, 9]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
         Object::from_fn(Exclusive, len, Location::caller(), element).map(Self::whole)
     }
 
-    /// All that the iterator gives.
+    /// All that the iterator gives. It is gathered in a `Vec` first, as the memory is made in one piece.
     ///
     /// # Errors
     /// As [`zeroed`](Self::zeroed).
+    ///
+    /// ```
+    /// use offspring::shm::SharedMut;
+    ///
+    /// let mut squares = SharedMut::from_iter((0..4u32).map(|n| n * n))?;
+    /// assert_eq!(squares.as_mut_slice(), [0, 1, 4, 9]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     #[allow(clippy::should_implement_trait)] // which cannot fail
     pub fn from_iter(values: impl IntoIterator<Item = T>) -> Result<Self> {
@@ -153,7 +180,17 @@ impl<T: Shareable> SharedMut<T> {
     /// [`SplitError`], with the array, if there is no descriptor left: a split needs two.
     ///
     /// # Panics
-    /// If `n` is 0.
+    /// If `n` is 0; otherwise as [`as_mut_slice`](Self::as_mut_slice).
+    ///
+    /// ```
+    /// use offspring::shm::SharedMut;
+    ///
+    /// let (parts, whole) = SharedMut::from_iter(0..10)?.split(3)?;
+    /// assert_eq!(parts.iter().map(SharedMut::len).collect::<Vec<_>>(), [4, 3, 3]);
+    /// drop(parts);
+    /// assert_eq!(whole.join().len(), 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn split(self, n: usize) -> Result<(Vec<Self>, Split<T>), SplitError<T>> {
         assert!(n > 0, "an array cannot be split into 0 parts");
         let (each, more) = (self.len() / n, self.len() % n);
@@ -174,7 +211,18 @@ impl<T: Shareable> SharedMut<T> {
     /// As [`split`](Self::split).
     ///
     /// # Panics
-    /// If `len` is 0.
+    /// If `len` is 0; otherwise as [`as_mut_slice`](Self::as_mut_slice).
+    ///
+    /// ```
+    /// use offspring::shm::SharedMut;
+    ///
+    /// let (mut parts, whole) = SharedMut::from_iter(0..10)?.chunks(4)?;
+    /// assert_eq!(parts.len(), 3);
+    /// assert_eq!(parts[2].as_mut_slice(), [8, 9]);
+    /// drop(parts);
+    /// assert_eq!(whole.join().len(), 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn chunks(self, len: usize) -> Result<(Vec<Self>, Split<T>), SplitError<T>> {
         assert!(len > 0, "an array cannot be split into parts of 0 elements");
         let end = self.range.end;
@@ -217,6 +265,19 @@ impl<T: Shareable + Sync + Copy> SharedMut<T> {
     /// # Errors
     /// [`FreezeError`], with the array, if this is a part, or if another process still has it mapped:
     /// one that had a part, and lives.
+    ///
+    /// # Panics
+    /// As [`as_mut_slice`](Self::as_mut_slice).
+    ///
+    /// ```
+    /// use offspring::shm::SharedMut;
+    ///
+    /// let mut table = SharedMut::<u32>::zeroed(3)?;
+    /// table.as_mut_slice()[0] = 7;
+    /// let table = table.freeze()?;
+    /// assert_eq!(*table, [7, 0, 0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn freeze(self) -> Result<SharedSlice<T>, FreezeError<T>> {
         self.check();
         if self.len() < self.object.segment().len() || !self.leases.is_empty() {
@@ -231,7 +292,7 @@ impl<T: Shareable + Sync + Copy> SharedMut<T> {
                 }
                 let array =
                     object.map(|object| Self { object, range, leases, gone, copy, populated });
-                Err(FreezeError { array: array.map(Box::new), reason: NotFrozen::InUse(source) })
+                Err(FreezeError { array: array.map(Box::new), reason: NotFrozen::Refused(source) })
             }
         }
     }
@@ -352,7 +413,7 @@ impl<'de, T: Shareable> Deserialize<'de> for SharedMut<T> {
     }
 }
 
-/// An array that was split: see [`SharedMut::split`].
+/// An array that was split: see [`SharedMut::split`]. Python has none.
 ///
 /// Dropped, it gives up the array; the parts live on.
 #[must_use = "the array is lost without it"]
@@ -385,6 +446,17 @@ impl<T> Split<T> {
     ///
     /// # Panics
     /// As [`join`](Self::join).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::shm::SharedMut;
+    ///
+    /// let (parts, whole) = SharedMut::<u8>::zeroed(10)?.split(2)?;
+    /// let whole = whole.join_timeout(Duration::from_millis(10)).unwrap_err();
+    /// drop(parts);
+    /// assert_eq!(whole.join().len(), 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn join_timeout(self, timeout: Duration) -> Result<SharedMut<T>, Self> {
         self.wait(Wait::at_most(timeout))
     }
@@ -411,8 +483,24 @@ impl<T> fmt::Debug for Split<T> {
 }
 
 /// An array could not be split. It is in here.
+///
+/// Python has none.
+///
+/// ```
+/// use offspring::shm::SharedMut;
+///
+/// fn in_two(array: SharedMut<u8>) -> Vec<SharedMut<u8>> {
+///     match array.split(2) {
+///         Ok((parts, _)) => parts,
+///         Err(error) => vec![error.into_inner()], // in one, then
+///     }
+/// }
+///
+/// assert_eq!(in_two(SharedMut::zeroed(10)?).len(), 2);
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[derive(thiserror::Error)]
-#[error("the array could not be split")]
+#[error("the array could not be split: {source}")]
 pub struct SplitError<T> {
     array: Box<SharedMut<T>>,
     source: Error,
@@ -427,11 +515,26 @@ impl<T> SplitError<T> {
 
 impl<T> fmt::Debug for SplitError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SplitError({self}: {})", self.source)
+        write!(f, "SplitError({self})")
     }
 }
 
 /// An array could not be made read-only, as somebody can still write to it, or to a part of it.
+///
+/// Python has none.
+///
+/// ```
+/// use offspring::shm::SharedMut;
+///
+/// let (mut parts, whole) = SharedMut::<u8>::zeroed(10)?.split(2)?;
+/// match parts.remove(0).freeze() {
+///     Ok(_) => unreachable!("it is a part"),
+///     Err(error) => assert_eq!(error.into_inner().map(|part| part.len()), Some(5)),
+/// }
+/// drop(parts);
+/// assert!(whole.join().freeze().is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct FreezeError<T> {
     array: Option<Box<SharedMut<T>>>,
     reason: NotFrozen,
@@ -440,7 +543,7 @@ pub struct FreezeError<T> {
 /// Why an array was not made read-only.
 enum NotFrozen {
     Part,
-    InUse(Error),
+    Refused(Error),
 }
 
 impl<T> fmt::Display for FreezeError<T> {
@@ -450,16 +553,24 @@ impl<T> fmt::Display for FreezeError<T> {
                 "a part of an array cannot be made read-only: get the whole back by `Split::join`, \
                  and freeze that",
             ),
-            NotFrozen::InUse(error) => write!(
+            NotFrozen::Refused(error) if error.raw_os_error() == Some(libc::EBUSY) => write!(
                 f,
                 "{error}: some process still has the array mapped, because it had a part of it: has \
                  it ended, or dropped it?"
             ),
+            NotFrozen::Refused(error) => error.fmt(f),
         }
     }
 }
 
-impl<T> std::error::Error for FreezeError<T> {}
+impl<T> std::error::Error for FreezeError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.reason {
+            NotFrozen::Part => None,
+            NotFrozen::Refused(error) => Some(error),
+        }
+    }
+}
 
 impl<T> FreezeError<T> {
     /// The array; `None` if the system had no room left for mapping it again.

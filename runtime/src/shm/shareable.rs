@@ -12,7 +12,7 @@ use std::sync::atomic::{
 };
 
 /// A type whose values may live in shared memory: numbers, `bool`, atomics, and arrays, tuples and
-/// structs of them.
+/// structs of them. In Python, the types of `ctypes`.
 ///
 /// For a type of one's own, [derive](macro@crate::shm::Shareable) it, which is safe: the derive
 /// asks it of every field.
@@ -107,7 +107,16 @@ tuples!(A B C D E F G H);
 
 /// A type of which all-zero bytes are a value: numbers, `bool`, atomics, and arrays of them.
 ///
-/// Shared memory is made of zeros, so these need not be written to be there.
+/// Shared memory is made of zeros, so these need not be written to be there. (In Python, a `RawArray`
+/// of any length is made so.)
+///
+/// ```
+/// use offspring::shm::SharedMut;
+///
+/// let mut table = SharedMut::<[f32; 2]>::zeroed(1000)?;
+/// assert_eq!(table.as_mut_slice()[999], [0.0, 0.0]);
+/// # Ok::<(), offspring::Error>(())
+/// ```
 ///
 /// # Safety
 /// An implementor vouches for just that.

@@ -82,6 +82,15 @@ impl<T: Shareable + Sync> Shared<[T]> {
     /// # Errors
     /// As [`new`](Shared::new), and [`Error::TooLarge`](crate::Error::TooLarge) for more than any
     /// memory holds.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use offspring::shm::Shared;
+    ///
+    /// let done = Shared::<[AtomicBool]>::from_fn(3, |index| AtomicBool::new(index == 0))?;
+    /// assert!(done[0].load(Ordering::Relaxed));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
         Ok(Self { object: Object::from_fn(Plain, len, Location::caller(), element)? })
@@ -91,6 +100,16 @@ impl<T: Shareable + Sync> Shared<[T]> {
     ///
     /// # Errors
     /// As [`from_fn`](Shared::from_fn).
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use offspring::shm::Shared;
+    ///
+    /// let histogram = Shared::<[AtomicU64]>::zeroed(256)?;
+    /// histogram[7].fetch_add(1, Ordering::Relaxed);
+    /// assert_eq!(histogram[7].load(Ordering::Relaxed), 1);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn zeroed(len: usize) -> Result<Self>
     where

@@ -24,7 +24,8 @@ impl Kind for Sealed {
     type Tail = ();
 }
 
-/// A slice that any number of processes read without a copy, and that nobody can change.
+/// A slice that any number of processes read without a copy, and that nobody can change. In Python,
+/// `SharedMemory` with an array on it, which everybody can change.
 ///
 /// It is sealed by the kernel when it is made: no process, whatever it does, can write to it, or
 /// cut it off. Handing it to a process takes some microseconds, however long it is.
@@ -67,6 +68,14 @@ impl<T: Shareable + Sync + Copy> SharedSlice<T> {
     ///
     /// # Errors
     /// [`Error::Os`] if there is no descriptor left, [`Error::SharedMemory`] if there is no memory.
+    ///
+    /// ```
+    /// use offspring::shm::SharedSlice;
+    ///
+    /// let primes = SharedSlice::from_slice(&[2, 3, 5])?;
+    /// assert_eq!(*primes, [2, 3, 5]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_slice(values: &[T]) -> Result<Self> {
         let size = size_of_val(values);
@@ -78,6 +87,14 @@ impl<T: Shareable + Sync + Copy> SharedSlice<T> {
     ///
     /// # Errors
     /// As [`from_slice`](Self::from_slice).
+    ///
+    /// ```
+    /// use offspring::shm::SharedSlice;
+    ///
+    /// let squares = SharedSlice::from_iter((0..4u32).map(|n| n * n))?;
+    /// assert_eq!(*squares, [0, 1, 4, 9]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     #[allow(clippy::should_implement_trait)] // which cannot fail
     pub fn from_iter(values: impl IntoIterator<Item = T>) -> Result<Self> {

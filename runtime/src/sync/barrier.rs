@@ -99,7 +99,8 @@ pub struct Barrier {
 
 super::handle!(Barrier);
 
-/// What a [`Barrier`] is made of beside its number of parties: see [`Barrier::builder`].
+/// What a [`Barrier`] is made of beside its number of parties: see [`Barrier::builder`]. In Python,
+/// the arguments of the constructor.
 #[derive(Debug, Clone)]
 #[must_use = "it makes nothing until `build` is called"]
 pub struct BarrierBuilder {
@@ -159,6 +160,22 @@ impl BarrierWaitResult {
 }
 
 /// Why the parties of a [`Barrier`] did not come together. All of them are told.
+///
+/// In Python, `BrokenBarrierError`, which does not say why.
+///
+/// ```
+/// use std::time::Duration;
+/// use offspring::sync::{Barrier, BarrierError};
+///
+/// let barrier = Barrier::new(2)?;
+/// match barrier.wait_timeout(Duration::from_millis(10)) {
+///     Ok(place) => println!("number {}", place.index()),
+///     Err(BarrierError::WaiterDied) => println!("go on with one less"),
+///     Err(BarrierError::TimedOut) => barrier.reset(),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
@@ -183,9 +200,13 @@ pub enum BarrierError {
     /// is not broken.
     #[error("the barrier was reset while this thread waited")]
     Reset,
-    /// There is no memory for so many threads, or this one holds 2,000 locks. The barrier is as before.
-    #[error("there is no place for so many threads at the barrier")]
+    /// There is no memory for so many threads. The barrier is as before.
+    #[error("there is no memory for so many threads at the barrier")]
     NoRoom,
+    /// This thread holds 2,000 permits and locks already, and the kernel keeps track of no more. The
+    /// barrier is as before.
+    #[error("{}", super::errors::TOO_MANY)]
+    TooMany,
 }
 
 impl BarrierError {
@@ -211,6 +232,15 @@ impl Barrier {
     }
 
     /// A barrier for so many parties, with more to be said about it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::{Barrier, BarrierError};
+    ///
+    /// let barrier = Barrier::builder(2).timeout(Duration::from_millis(10)).build()?;
+    /// assert_eq!(barrier.wait(), Err(BarrierError::TimedOut)); // the other does not come
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn builder(parties: usize) -> BarrierBuilder {
         BarrierBuilder { parties, timeout: None }
     }
@@ -220,16 +250,28 @@ impl Barrier {
     ///
     /// # Errors
     /// [`BarrierError`] if they do not come together; from then on also at once, until the barrier
-    /// is [reset](Self::reset).
+    /// is [reset](Self::reset). (Not so after [`Reset`](BarrierError::Reset) and
+    /// [`NoRoom`](BarrierError::NoRoom) and [`TooMany`](BarrierError::TooMany), which do not break it.)
     pub fn wait(&self) -> Result<BarrierWaitResult, BarrierError> {
         self.wait_with(|| {})
     }
 
     /// As [`wait`](Self::wait), for at most `timeout`, by the monotonic clock: then it breaks the
-    /// barrier, for all.
+    /// barrier, for all. Python's `wait(timeout)`.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::{Barrier, BarrierError};
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// let late = barrier.wait_timeout(Duration::from_millis(10));
+    /// assert_eq!(late, Err(BarrierError::TimedOut));
+    /// assert!(barrier.is_broken());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWaitResult, BarrierError> {
         self.come(Wait::at_most(timeout), || {})
     }
@@ -246,6 +288,20 @@ impl Barrier {
     /// # Panics
     /// If the action does: then the barrier is broken, and the others get
     /// [`BarrierError::ActionFailed`].
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use offspring::sync::Barrier;
+    ///
+    /// let (barrier, rounds) = (Barrier::new(2)?, AtomicU32::new(0));
+    /// let count = || drop(rounds.fetch_add(1, Ordering::Relaxed));
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| barrier.wait_with(count).unwrap());
+    ///     scope.spawn(|| barrier.wait_with(count).unwrap());
+    /// });
+    /// assert_eq!(rounds.into_inner(), 1);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn wait_with(&self, action: impl FnOnce()) -> Result<BarrierWaitResult, BarrierError> {
         let wait = match self.object.state().timeout {
             0 => Wait::Forever,
@@ -255,12 +311,32 @@ impl Barrier {
     }
 
     /// Breaks the barrier: all who wait, and all who come, get [`BarrierError::Aborted`].
+    ///
+    /// ```
+    /// use offspring::sync::{Barrier, BarrierError};
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// barrier.abort();
+    /// assert_eq!(barrier.wait(), Err(BarrierError::Aborted));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn abort(&self) {
         let _inside = self.enter();
         self.break_with(ABORTED);
     }
 
     /// Mends the barrier. Who waits just now gets [`BarrierError::Reset`].
+    ///
+    /// ```
+    /// use offspring::sync::Barrier;
+    ///
+    /// let barrier = Barrier::new(1)?;
+    /// barrier.abort();
+    /// assert!(barrier.wait().is_err());
+    /// barrier.reset();
+    /// assert!(barrier.wait().is_ok());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn reset(&self) {
         let _inside = self.enter();
         self.object.state().broken.store(UNDECIDED, Ordering::SeqCst);
@@ -365,7 +441,7 @@ impl Barrier {
             outcome => return Err(BarrierError::of(outcome)),
         }
         let before = self.waiting();
-        let slot = self.slot().ok_or(BarrierError::NoRoom)?;
+        let slot = self.slot()?;
         let index = self.parties().saturating_sub(before + 1);
         let outcome = if index == 0 {
             self.act(action, slot);
@@ -425,9 +501,9 @@ impl Barrier {
     }
 
     /// A slot for the calling thread, in this round. Under the mutex of the slots.
-    fn slot(&self) -> Option<&Slot> {
+    fn slot(&self) -> Result<&Slot, BarrierError> {
         if Thread::current().owns_too_many() {
-            return None;
+            return Err(BarrierError::TooMany);
         }
         loop {
             // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows,
@@ -436,9 +512,9 @@ impl Barrier {
                 if self.waiters().few_free() {
                     self.grow();
                 }
-                return Some(slot);
+                return Ok(slot);
             }
-            self.grow()?;
+            self.grow().ok_or(BarrierError::NoRoom)?;
         }
     }
 

@@ -90,7 +90,8 @@ pub struct Condvar {
 
 super::handle!(Condvar);
 
-/// Whether a wait ended because its time was up: as `std::sync::WaitTimeoutResult`.
+/// Whether a wait ended because its time was up: as `std::sync::WaitTimeoutResult`. Python's `wait`
+/// returns `False` for that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitTimeoutResult(bool);
 
@@ -128,6 +129,23 @@ impl Condvar {
     /// is no memory for another; [`Deadlock`](LockError::Deadlock), without having waited, if the
     /// guard is one of [`lock_all`](crate::sync::lock_all)'s, and this thread holds another of these
     /// that comes later in the order.
+    ///
+    /// ```
+    /// use offspring::sync::{Condvar, Mutex};
+    ///
+    /// let (ready, changed) = (Mutex::new(false)?, Condvar::new()?);
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         *ready.lock().unwrap() = true;
+    ///         changed.notify_one();
+    ///     });
+    ///     let mut guard = ready.lock().unwrap();
+    ///     while !*guard {
+    ///         guard = changed.wait(guard).unwrap();
+    ///     }
+    /// });
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait<'a, T: ?Sized>(&self, guard: MutexGuard<'a, T>) -> WaitResult<'a, T> {
         let (mutex, _) = self.wait_until(guard, Wait::Forever, Location::caller())?;
@@ -138,6 +156,21 @@ impl Condvar {
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use offspring::sync::{Condvar, Mutex};
+    ///
+    /// let (jobs, more) = (Mutex::new(0)?, Condvar::new()?);
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         *jobs.lock().unwrap() += 3;
+    ///         more.notify_one();
+    ///     });
+    ///     let jobs = more.wait_while(jobs.lock().unwrap(), |jobs| *jobs == 0).unwrap();
+    ///     assert_eq!(*jobs, 3);
+    /// });
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait_while<'a, T: ?Sized>(
         &self,
@@ -151,10 +184,22 @@ impl Condvar {
     }
 
     /// As [`wait`](Self::wait), for at most `timeout`, by the monotonic clock; then it needs the
-    /// mutex again, for which it waits as long as it takes.
+    /// mutex again, for which it waits as long as it takes. Python's `wait(timeout)`.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::{Condvar, Mutex};
+    ///
+    /// let (mutex, changed) = (Mutex::new(1)?, Condvar::new()?);
+    /// let held = mutex.lock().unwrap();
+    /// let (held, waited) = changed.wait_timeout(held, Duration::from_millis(10)).unwrap();
+    /// assert!(waited.timed_out()); // nobody notifies
+    /// assert_eq!(*held, 1);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait_timeout<'a, T: ?Sized>(
         &self,
@@ -165,10 +210,21 @@ impl Condvar {
     }
 
     /// As [`wait_while`](Self::wait_while), for at most `timeout`: if the condition is still true
-    /// then, the result says that the time was up.
+    /// then, the result says that the time was up. Python's `wait_for(..., timeout)`.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::{Condvar, Mutex};
+    ///
+    /// let (ready, changed) = (Mutex::new(false)?, Condvar::new()?);
+    /// let (held, timeout) = (ready.lock().unwrap(), Duration::from_millis(10));
+    /// let (held, waited) = changed.wait_timeout_while(held, timeout, |ready| !*ready).unwrap();
+    /// assert!(waited.timed_out() && !*held);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn wait_timeout_while<'a, T: ?Sized>(
         &self,
@@ -199,6 +255,21 @@ impl Condvar {
 
     /// Wakes the `n` that have waited longest, or as many as there are; says how many. Python's
     /// `notify(n)`.
+    ///
+    /// ```
+    /// use offspring::sync::{Condvar, Mutex};
+    ///
+    /// let (jobs, more) = (Mutex::new(0)?, Condvar::new()?);
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..2 {
+    ///         scope.spawn(|| *more.wait_while(jobs.lock().unwrap(), |jobs| *jobs == 0).unwrap() -= 1);
+    ///     }
+    ///     *jobs.lock().unwrap() += 2;
+    ///     assert!(more.notify_n(2) <= 2); // fewer, if they do not wait yet
+    /// });
+    /// assert_eq!(*jobs.lock().unwrap(), 0);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn notify_n(&self, n: usize) -> usize {
         let waiters = self.waiters();
         if waiters.waiting().next().is_none() && waiters.dead().next().is_none() {
@@ -209,6 +280,21 @@ impl Condvar {
     }
 
     /// Wakes all who wait; says how many. Python's `notify_all()`.
+    ///
+    /// ```
+    /// use offspring::sync::{Condvar, Mutex};
+    ///
+    /// let (open, opened) = (Mutex::new(false)?, Condvar::new()?);
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..3 {
+    ///         scope.spawn(|| drop(opened.wait_while(open.lock().unwrap(), |open| !*open)));
+    ///     }
+    ///     *open.lock().unwrap() = true;
+    ///     opened.notify_all();
+    /// });
+    /// assert_eq!(opened.notify_all(), 0); // nobody waits any more
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn notify_all(&self) -> usize {
         self.notify_n(usize::MAX)
     }

@@ -134,13 +134,17 @@ impl Kind for State {
 ///
 /// Waits with a timeout are not counted, as they end by themselves. A cycle through something else
 /// (a pipe, a join, a semaphore) is not seen, nor is one through the 33rd lock that a thread holds at
-/// once.
+/// once, or through the 4,097th thread that uses these locks at once.
 ///
 /// It costs some tens of nanoseconds for each lock that is taken, and some microseconds for each wait.
 /// For a discipline that costs nothing and cannot fail, see [`lock_all`](crate::sync::lock_all).
 ///
 /// This is a handle: a clone is another handle to the same detector. A lock takes it along when it is
-/// sent to another process.
+/// sent to another process. Python has none.
+///
+/// # When a process dies
+/// Its threads are in no cycle any more: what they held is poisoned, and whoever waits for that gets
+/// it. A process that is killed while it looks for a cycle holds up nobody.
 ///
 /// [`Mutex::detect_deadlocks`]: crate::sync::Mutex::detect_deadlocks
 ///

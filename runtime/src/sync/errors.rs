@@ -5,7 +5,7 @@ use std::fmt;
 use super::holder::Holder;
 use crate::error::Error;
 
-/// How the holder of a poisoned lock lost it.
+/// How the holder of a poisoned lock lost it: see [`PoisonError::cause`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoisonCause {
@@ -20,6 +20,28 @@ pub enum PoisonCause {
 ///
 /// As `std::sync::PoisonError`; in addition it tells who it was. The lock stays poisoned until
 /// `clear_poison` is called.
+///
+/// Python has none: there, a lock whose holder was killed stays locked.
+///
+/// ```
+/// use offspring::sync::{LockError, Mutex, PoisonCause};
+///
+/// let level = Mutex::new(7)?;
+/// std::thread::scope(|scope| {
+///     let _ = scope.spawn(|| { let _held = level.lock(); panic!() }).join();
+/// });
+/// match level.lock() {
+///     Err(LockError::Poisoned(mut poisoned)) => {
+///         assert_eq!(poisoned.cause(), PoisonCause::Panicked);
+///         println!("{} left it in disorder", poisoned.holder());
+///         **poisoned.get_mut() = 0; // which puts it right
+///         level.clear_poison();
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// assert_eq!(*level.lock().unwrap(), 0);
+/// # Ok::<(), offspring::Error>(())
+/// ```
 pub struct PoisonError<G> {
     guard: G,
     lock: String,
@@ -115,6 +137,20 @@ impl<G> std::error::Error for PoisonError<G> {}
 ///
 /// Without [detection](crate::sync::DeadlockDetector) this is told of a thread that already holds
 /// the lock it wants; with it, of cycles of any length.
+///
+/// Python has none: such a thread waits for ever.
+///
+/// ```
+/// use offspring::sync::{LockError, Mutex};
+///
+/// let mutex = Mutex::new(7)?;
+/// let _held = mutex.lock().unwrap();
+/// match mutex.lock() {
+///     Err(LockError::Deadlock(deadlock)) => assert_eq!(deadlock.members().count(), 1), // itself
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deadlock {
     cycle: Vec<Waiting>,
@@ -186,6 +222,24 @@ pub(super) const TOO_MANY: &str = "this thread holds 2,000 locks, permits and pl
 /// assert_eq!(increment(&Mutex::new(1)?)?, 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// To tell the reasons apart (Python has none of them: its `acquire` waits):
+///
+/// ```
+/// use offspring::sync::{LockError, Mutex};
+///
+/// let mutex = Mutex::new(7)?;
+/// let guard = match mutex.lock() {
+///     Ok(guard) => guard,
+///     Err(LockError::Poisoned(poisoned)) => {
+///         println!("{poisoned}");
+///         poisoned.into_inner()
+///     }
+///     Err(error) => return Err(error.without_guard().into()),
+/// };
+/// assert_eq!(*guard, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 pub enum LockError<G> {
     /// It is held now, but who held it before left it in disorder.
@@ -199,6 +253,20 @@ pub enum LockError<G> {
 }
 
 /// Why [`try_lock`](crate::sync::Mutex::try_lock) and its like give no guard.
+///
+/// In Python, the `False` of `acquire(block=False)`.
+///
+/// ```
+/// use offspring::sync::{Mutex, TryLockError};
+///
+/// let mutex = Mutex::new(7)?;
+/// match mutex.try_lock() {
+///     Ok(guard) => assert_eq!(*guard, 7),
+///     Err(TryLockError::WouldBlock) => println!("later, then"),
+///     Err(error) => return Err(error.without_guard().into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 pub enum TryLockError<G> {
     /// It is held now, but who held it before left it in disorder.
@@ -212,6 +280,21 @@ pub enum TryLockError<G> {
 }
 
 /// Why [`lock_timeout`](crate::sync::Mutex::lock_timeout) and its like give no guard.
+///
+/// In Python, the `False` of `acquire(timeout=...)`.
+///
+/// ```
+/// use std::time::Duration;
+/// use offspring::sync::{LockTimeoutError, Mutex};
+///
+/// let mutex = Mutex::new(7)?;
+/// match mutex.lock_timeout(Duration::from_millis(10)) {
+///     Ok(guard) => assert_eq!(*guard, 7),
+///     Err(LockTimeoutError::TimedOut { holder: Some(holder) }) => println!("{holder} has it"),
+///     Err(error) => return Err(error.without_guard().into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 pub enum LockTimeoutError<G> {
     /// It is held now, but who held it before left it in disorder.
@@ -297,7 +380,7 @@ lock_error!(LockError {
     NoRoom(error) => error,
 });
 lock_error!(TryLockError {
-    WouldBlock => "somebody holds the lock: `{:?}` of the lock shows who",
+    WouldBlock => "somebody holds the lock: its `Debug` form shows who",
     TooMany => TOO_MANY,
     NoRoom(error) => error,
 });

@@ -98,6 +98,16 @@ impl Event {
     }
 
     /// Unsets it: from now on, [`wait`](Self::wait) waits.
+    ///
+    /// ```
+    /// use offspring::sync::Event;
+    ///
+    /// let event = Event::new()?;
+    /// event.set();
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn clear(&self) {
         self.object.state().flag.store(0, Ordering::SeqCst);
     }
@@ -108,6 +118,18 @@ impl Event {
     }
 
     /// Waits until it is set, for at most `timeout`, by the monotonic clock; says whether it was.
+    /// Python's `wait(timeout)`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::Event;
+    ///
+    /// let event = Event::new()?;
+    /// assert!(!event.wait_timeout(Duration::from_millis(10)));
+    /// event.set();
+    /// assert!(event.wait_timeout(Duration::from_millis(10)));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.wait_until(Wait::at_most(timeout))
     }

@@ -9,6 +9,25 @@ use super::kernel::{AtomicU64, Thread};
 use crate::sys::{startup, threads};
 
 /// A thread of a process, as it called itself while it held a lock.
+///
+/// `Display` tells in words who it is. Python has none.
+///
+/// ```
+/// use std::{process, time::Duration};
+/// use offspring::sync::{LockTimeoutError, Mutex};
+///
+/// let mutex = Mutex::new(7)?;
+/// let _held = mutex.lock().unwrap();
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| match mutex.lock_timeout(Duration::from_millis(10)) {
+///         Err(LockTimeoutError::TimedOut { holder: Some(holder) }) => {
+///             assert_eq!(holder.pid(), process::id());
+///         }
+///         other => panic!("{other:?}"),
+///     });
+/// });
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     process: String,

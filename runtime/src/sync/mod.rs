@@ -5,14 +5,14 @@
 //! |---|---|---|
 //! | let one at a time use a value | [`Mutex`] | `Lock`, `Value` |
 //! | the same, with the holder free to lock again | [`ReentrantLock`] | `RLock` |
-//! | let many read or one write | [`RwLock`] | |
-//! | take several without a deadlock | [`lock_all`] | |
-//! | be told of a deadlock | [`DeadlockDetector`] | |
+//! | let many read or one write | [`RwLock`] | – |
+//! | take several without a deadlock | [`lock_all`] | – |
+//! | be told of a deadlock | [`DeadlockDetector`] | – |
 //! | limit how many do something at once | [`Semaphore`] | `Semaphore`, `BoundedSemaphore` |
 //! | wait for a change of what a mutex protects | [`Condvar`] | `Condition` |
 //! | wait for something to have happened | [`Event`] | `Event` |
 //! | wait for each other | [`Barrier`] | `Barrier` |
-//! | do something once | [`Once`], [`OnceLock`] | |
+//! | do something once | [`Once`], [`OnceLock`] | – |
 //!
 //! Each of them is a handle, like an `Arc`: a clone is another handle to the same lock, and so is what
 //! arrives when it is sent to another process, as an argument, a result, or through a pipe. What they

@@ -124,6 +124,14 @@ impl<T: Shareable> Mutex<[T]> {
     /// # Errors
     /// As [`new`](Mutex::new), and [`Error::TooLarge`](crate::Error::TooLarge) for more than any
     /// memory holds.
+    ///
+    /// ```
+    /// use offspring::sync::Mutex;
+    ///
+    /// let squares = Mutex::from_fn(4, |index| index * index)?;
+    /// assert_eq!(*squares.lock().unwrap(), [0, 1, 4, 9]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
         Object::from_fn(Lock::new(), len, Location::caller(), element).map(Self::of)
@@ -133,6 +141,15 @@ impl<T: Shareable> Mutex<[T]> {
     ///
     /// # Errors
     /// As [`from_fn`](Mutex::from_fn).
+    ///
+    /// ```
+    /// use offspring::sync::Mutex;
+    ///
+    /// let totals = Mutex::<[f64]>::zeroed(3)?;
+    /// totals.lock().unwrap()[1] = 2.5;
+    /// assert_eq!(*totals.lock().unwrap(), [0.0, 2.5, 0.0]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn zeroed(len: usize) -> Result<Self>
     where
@@ -171,11 +188,22 @@ impl<T: ?Sized> Mutex<T> {
         Ok(self.guard()?)
     }
 
-    /// Takes the mutex, if nobody holds it.
+    /// Takes the mutex, if nobody holds it. Python's `acquire(block=False)`.
     ///
     /// # Errors
     /// [`WouldBlock`](TryLockError::WouldBlock) if somebody does, be it this thread; otherwise as
     /// [`lock`](Self::lock).
+    ///
+    /// ```
+    /// use offspring::sync::{Mutex, TryLockError};
+    ///
+    /// let mutex = Mutex::new(1)?;
+    /// let held = mutex.lock().unwrap();
+    /// assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
+    /// drop(held);
+    /// assert_eq!(*mutex.try_lock().unwrap(), 1);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[inline(always)]
     #[track_caller]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, TryLockError<MutexGuard<'_, T>>> {
@@ -183,11 +211,29 @@ impl<T: ?Sized> Mutex<T> {
         Ok(self.guard()?)
     }
 
-    /// Waits for the mutex for at most `timeout`, by the monotonic clock.
+    /// Waits for the mutex for at most `timeout`, by the monotonic clock. Python's
+    /// `acquire(timeout=...)`.
     ///
     /// # Errors
     /// [`TimedOut`](LockTimeoutError::TimedOut) if somebody else held it for all that time;
     /// otherwise as [`lock`](Self::lock).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::{LockTimeoutError, Mutex};
+    ///
+    /// let mutex = Mutex::new(1)?;
+    /// let held = mutex.lock().unwrap();
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let late = mutex.lock_timeout(Duration::from_millis(10));
+    ///         assert!(matches!(late, Err(LockTimeoutError::TimedOut { .. })));
+    ///     });
+    /// });
+    /// drop(held);
+    /// assert!(mutex.lock_timeout(Duration::from_millis(10)).is_ok());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn lock_timeout(
@@ -206,7 +252,7 @@ impl<T: ?Sized> Mutex<T> {
     /// Makes the mutex a sound one again, once what it protects has been put right.
     ///
     /// ```
-    /// use offspring::sync::Mutex;
+    /// use offspring::sync::{LockError, Mutex};
     ///
     /// let mutex = Mutex::new(1)?;
     /// std::thread::scope(|scope| {
@@ -214,7 +260,7 @@ impl<T: ?Sized> Mutex<T> {
     /// });
     /// assert!(mutex.is_poisoned());
     ///
-    /// let mut guard = mutex.lock().unwrap_or_else(|error| error.into_inner());
+    /// let mut guard = mutex.lock().unwrap_or_else(LockError::into_inner);
     /// *guard = 0;
     /// mutex.clear_poison();
     /// drop(guard);
@@ -319,7 +365,8 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// Access to what a [`Mutex`] protects; dropping it gives the mutex back.
+/// Access to what a [`Mutex`] protects; dropping it gives the mutex back. In Python, what is in the
+/// block of a `with`.
 ///
 /// It belongs to the thread that locked, so it cannot be moved to another.
 ///

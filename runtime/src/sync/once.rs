@@ -96,6 +96,18 @@ impl<const VALUE: bool> State<VALUE> {
 }
 
 /// Why [`Once::call_once`] has not seen to it that the work is done.
+///
+/// ```
+/// use offspring::sync::{Once, OnceError};
+///
+/// let prepared = Once::new()?;
+/// match prepared.call_once(|| println!("preparing")) {
+///     Ok(()) => {}
+///     Err(OnceError::Poisoned(poisoned)) => println!("{} left it half done", poisoned.holder()),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnceError {
@@ -118,7 +130,7 @@ pub enum OnceError {
 }
 
 /// Work that is done once, by whichever thread of whichever process comes first; the others wait
-/// until it is done. As `std::sync::Once`.
+/// until it is done. As `std::sync::Once`. Python has none.
 ///
 /// This is a handle: a clone is another handle to the same, and so is what arrives when a handle is
 /// sent to another process.
@@ -181,6 +193,19 @@ impl Once {
     ///
     /// # Panics
     /// If `work` does.
+    ///
+    /// ```
+    /// use offspring::sync::Once;
+    ///
+    /// let once = Once::new()?;
+    /// std::thread::scope(|scope| {
+    ///     let _ = scope.spawn(|| once.call_once(|| panic!())).join();
+    /// });
+    /// assert!(once.call_once(|| {}).is_err());
+    /// once.call_once_force(|| {})?;
+    /// assert!(once.is_completed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn call_once_force(&self, work: impl FnOnce()) -> Result<(), OnceError> {
         self.call(true, work)
@@ -210,7 +235,7 @@ impl fmt::Debug for Once {
 }
 
 /// A value that is set once, by whichever thread of whichever process comes first. As
-/// `std::sync::OnceLock`.
+/// `std::sync::OnceLock`. Python has none.
 ///
 /// This is a handle: a clone is another handle to the same, and so is what arrives when a handle is
 /// sent to another process.
@@ -265,6 +290,16 @@ impl<T: Shareable + Sync> OnceLock<T> {
     ///
     /// # Panics
     /// If this thread is just making the value, or holds 2,000 locks.
+    ///
+    /// ```
+    /// use offspring::sync::OnceLock;
+    ///
+    /// let lock = OnceLock::new()?;
+    /// assert_eq!(lock.set(1), Ok(()));
+    /// assert_eq!(lock.set(2), Err(2));
+    /// assert_eq!(lock.get(), Some(&1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn set(&self, value: T) -> Result<(), T> {
         let mut value = Some(value);
@@ -277,6 +312,15 @@ impl<T: Shareable + Sync> OnceLock<T> {
     ///
     /// # Panics
     /// If `make` does, or asks for the value in its turn; if this thread holds 2,000 locks.
+    ///
+    /// ```
+    /// use offspring::sync::OnceLock;
+    ///
+    /// let lock = OnceLock::new()?;
+    /// assert_eq!(*lock.get_or_init(|| 1), 1);
+    /// assert_eq!(*lock.get_or_init(|| unreachable!()), 1);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         self.init(make);

@@ -24,9 +24,13 @@ use crate::shm::segment::{Id, Segment};
 /// processes meet. Mutexes that are taken by [`Mutex::lock`] are not looked at: see
 /// [`DeadlockDetector`](crate::sync::DeadlockDetector) for these.
 ///
-/// If a process dies with several of them, each is poisoned.
-///
 /// The equivalent for Python is the recipe with a context manager that sorts locks by their `id`.
+///
+/// # When a process dies
+/// Each of the mutexes that it held is poisoned, also if it still waited for the others. The next
+/// who takes them by this gets all the guards, in a [`LockAllError::Poisoned`] that tells of the
+/// first in the order that is poisoned; [`Mutex::is_poisoned`] tells which of the others are. Call
+/// [`Mutex::clear_poison`] for each. A process that is killed before it has any of them harms nobody.
 ///
 /// # Errors
 /// [`LockAllError::OutOfOrder`] as above; [`LockAllError::Poisoned`], with all the guards, if one of
@@ -53,6 +57,17 @@ use crate::shm::segment::{Id, Segment};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// As many as a slice has:
+///
+/// ```
+/// use offspring::sync::{Mutex, lock_all};
+///
+/// let accounts = [Mutex::new(100)?, Mutex::new(20)?, Mutex::new(3)?];
+/// let guards = lock_all(&accounts).unwrap();
+/// assert_eq!(guards.iter().map(|account| **account).sum::<i32>(), 123);
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[track_caller]
 pub fn lock_all<L: LockAll>(locks: L) -> Result<L::Guards, LockAllError<L::Guards>> {
     locks.lock_all(Location::caller())
@@ -76,6 +91,24 @@ mod sealed {
 }
 
 /// Why [`lock_all`] has no guards, or has those of a poisoned mutex.
+///
+/// Python has none.
+///
+/// ```
+/// use offspring::sync::{LockAllError, Mutex, lock_all};
+///
+/// let (a, b) = (Mutex::new(1)?, Mutex::new(2)?);
+/// let guards = match lock_all((&a, &b)) {
+///     Ok(guards) => guards,
+///     Err(LockAllError::Poisoned(poisoned)) => {
+///         println!("{poisoned}");
+///         poisoned.into_inner()
+///     }
+///     Err(error) => return Err(error.without_guard().into()),
+/// };
+/// assert_eq!(*guards.0 + *guards.1, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 pub enum LockAllError<G> {
     /// All are held now, but who held one of them before left it in disorder.
@@ -159,6 +192,20 @@ impl<G> fmt::Debug for LockAllError<G> {
 impl<G> std::error::Error for LockAllError<G> {}
 
 /// A mutex was to be taken after one that comes later in the order.
+///
+/// Python has none.
+///
+/// ```
+/// use offspring::sync::{LockAllError, Mutex, lock_all};
+///
+/// let (first, second) = (Mutex::new(1)?, Mutex::new(2)?);
+/// let _held = lock_all((&second,)).unwrap();
+/// match lock_all((&first,)) {
+///     Err(LockAllError::OutOfOrder(error)) => println!("{} after {}", error.wanted(), error.held()),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfOrder {
     held: String,

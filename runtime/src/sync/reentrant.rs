@@ -98,6 +98,16 @@ impl<T: Shareable> ReentrantLock<[T]> {
     ///
     /// # Errors
     /// As [`Mutex::from_fn`](crate::sync::Mutex::from_fn).
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use offspring::sync::ReentrantLock;
+    ///
+    /// let counts = ReentrantLock::from_fn(3, |_| Cell::new(0))?;
+    /// counts.lock().unwrap()[1].set(5);
+    /// assert_eq!(counts.lock().unwrap()[1].get(), 5);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
         let object = Object::from_fn(State::new(), len, Location::caller(), element)?;
@@ -136,11 +146,27 @@ impl<T: ?Sized> ReentrantLock<T> {
         Ok(self.guard()?)
     }
 
-    /// Takes the lock, if nobody else holds it.
+    /// Takes the lock, if nobody else holds it. Python's `acquire(block=False)`.
     ///
     /// # Errors
     /// [`WouldBlock`](TryLockError::WouldBlock) if somebody else does; otherwise as
     /// [`lock`](Self::lock).
+    ///
+    /// # Panics
+    /// As [`lock`](Self::lock).
+    ///
+    /// ```
+    /// use offspring::sync::{ReentrantLock, TryLockError};
+    ///
+    /// let lock = ReentrantLock::new(7)?;
+    /// let held = lock.lock().unwrap();
+    /// assert_eq!(*lock.try_lock().unwrap(), 7); // this thread holds it
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| assert!(matches!(lock.try_lock(), Err(TryLockError::WouldBlock))));
+    /// });
+    /// # drop(held);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_lock(
@@ -150,11 +176,31 @@ impl<T: ?Sized> ReentrantLock<T> {
         Ok(self.guard()?)
     }
 
-    /// Waits for the lock for at most `timeout`, by the monotonic clock.
+    /// Waits for the lock for at most `timeout`, by the monotonic clock. Python's
+    /// `acquire(timeout=...)`.
     ///
     /// # Errors
     /// [`TimedOut`](LockTimeoutError::TimedOut) if somebody else held it for all that time;
     /// otherwise as [`lock`](Self::lock).
+    ///
+    /// # Panics
+    /// As [`lock`](Self::lock).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::{LockTimeoutError, ReentrantLock};
+    ///
+    /// let lock = ReentrantLock::new(7)?;
+    /// let held = lock.lock().unwrap();
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let late = lock.lock_timeout(Duration::from_millis(10));
+    ///         assert!(matches!(late, Err(LockTimeoutError::TimedOut { .. })));
+    ///     });
+    /// });
+    /// # drop(held);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn lock_timeout(
@@ -171,6 +217,19 @@ impl<T: ?Sized> ReentrantLock<T> {
     }
 
     /// Makes the lock a sound one again, once what it protects has been put right.
+    ///
+    /// ```
+    /// use offspring::sync::ReentrantLock;
+    ///
+    /// let lock = ReentrantLock::new(7)?;
+    /// std::thread::scope(|scope| {
+    ///     let _ = scope.spawn(|| { let _held = lock.lock(); panic!() }).join();
+    /// });
+    /// assert!(lock.is_poisoned());
+    /// lock.clear_poison();
+    /// assert!(lock.lock().is_ok());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn clear_poison(&self) {
         if self.object.state().lock.raw().is_orphaned() {
             drop(self.try_lock());
@@ -237,7 +296,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for ReentrantLock<T> {
 }
 
 /// Access to what a [`ReentrantLock`] protects; the lock is given back when the last guard of the
-/// thread is dropped.
+/// thread is dropped. In Python, what is in the block of a `with`.
 ///
 /// It belongs to the thread that locked, so it cannot be moved to another.
 #[must_use = "the lock is given back at once if the guard is not kept"]

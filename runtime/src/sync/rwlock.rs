@@ -123,6 +123,15 @@ impl<T: Shareable + Sync> RwLock<[T]> {
     ///
     /// # Errors
     /// As [`Mutex::from_slice`](crate::sync::Mutex::from_slice).
+    ///
+    /// ```
+    /// use offspring::sync::RwLock;
+    ///
+    /// let prices = RwLock::from_slice(&[0.5, 1.5])?;
+    /// prices.write().unwrap()[0] = 1.0;
+    /// assert_eq!(prices.read().unwrap().iter().sum::<f64>(), 2.5);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_slice(values: &[T]) -> Result<Self>
     where
@@ -135,6 +144,14 @@ impl<T: Shareable + Sync> RwLock<[T]> {
     ///
     /// # Errors
     /// As [`Mutex::from_fn`](crate::sync::Mutex::from_fn).
+    ///
+    /// ```
+    /// use offspring::sync::RwLock;
+    ///
+    /// let squares = RwLock::from_fn(4, |index| index * index)?;
+    /// assert_eq!(*squares.read().unwrap(), [0, 1, 4, 9]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
         Object::from_fn(State::new(), len, Location::caller(), element).map(Self::of)
@@ -144,6 +161,14 @@ impl<T: Shareable + Sync> RwLock<[T]> {
     ///
     /// # Errors
     /// As [`Mutex::from_fn`](crate::sync::Mutex::from_fn).
+    ///
+    /// ```
+    /// use offspring::sync::RwLock;
+    ///
+    /// let totals = RwLock::<[u32]>::zeroed(3)?;
+    /// assert_eq!(*totals.read().unwrap(), [0, 0, 0]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn zeroed(len: usize) -> Result<Self>
     where
@@ -184,7 +209,19 @@ impl<T: ?Sized> RwLock<T> {
     /// Reads, if nobody writes or waits for writing.
     ///
     /// # Errors
-    /// [`WouldBlock`](TryLockError::WouldBlock) if somebody does; otherwise as [`read`](Self::read).
+    /// [`WouldBlock`](TryLockError::WouldBlock) if somebody does, be it this thread; otherwise as
+    /// [`read`](Self::read).
+    ///
+    /// ```
+    /// use offspring::sync::{RwLock, TryLockError};
+    ///
+    /// let lock = RwLock::new(1)?;
+    /// let writing = lock.write().unwrap();
+    /// assert!(matches!(lock.try_read(), Err(TryLockError::WouldBlock)));
+    /// drop(writing);
+    /// assert_eq!(*lock.try_read().unwrap(), 1);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_read(&self) -> Result<RwLockReadGuard<'_, T>, TryLockError<RwLockReadGuard<'_, T>>> {
@@ -198,6 +235,23 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     /// [`TimedOut`](LockTimeoutError::TimedOut) if somebody did for all that time; otherwise as
     /// [`read`](Self::read).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::{LockTimeoutError, RwLock};
+    ///
+    /// let lock = RwLock::new(1)?;
+    /// let writing = lock.write().unwrap();
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let late = lock.read_timeout(Duration::from_millis(10));
+    ///         assert!(matches!(late, Err(LockTimeoutError::TimedOut { .. })));
+    ///     });
+    /// });
+    /// drop(writing);
+    /// assert!(lock.read_timeout(Duration::from_millis(10)).is_ok());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn read_timeout(
@@ -211,8 +265,10 @@ impl<T: ?Sized> RwLock<T> {
     /// Waits until nobody else reads or writes, and keeps everybody out.
     ///
     /// # Errors
-    /// As [`read`](Self::read); it is a [`Deadlock`](LockError::Deadlock) as well if this thread
-    /// reads.
+    /// [`Poisoned`](LockError::Poisoned), with the guard, if a writer panicked or died.
+    /// [`Deadlock`](LockError::Deadlock), at once, if this thread writes or reads, or if waiting would
+    /// close a cycle that a [`DeadlockDetector`] sees. [`TooMany`](LockError::TooMany) if this thread
+    /// holds 2,000 locks.
     #[inline(always)]
     #[track_caller]
     pub fn write(&self) -> Result<RwLockWriteGuard<'_, T>, LockError<RwLockWriteGuard<'_, T>>> {
@@ -223,8 +279,20 @@ impl<T: ?Sized> RwLock<T> {
     /// Keeps everybody out, if nobody reads or writes.
     ///
     /// # Errors
-    /// [`WouldBlock`](TryLockError::WouldBlock) if somebody does; otherwise as
+    /// [`WouldBlock`](TryLockError::WouldBlock) if somebody does, be it this thread; otherwise as
     /// [`write`](Self::write).
+    ///
+    /// ```
+    /// use offspring::sync::{RwLock, TryLockError};
+    ///
+    /// let lock = RwLock::new(1)?;
+    /// let reading = lock.read().unwrap();
+    /// assert!(matches!(lock.try_write(), Err(TryLockError::WouldBlock)));
+    /// drop(reading);
+    /// *lock.try_write().unwrap() = 2;
+    /// assert_eq!(*lock.read().unwrap(), 2);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_write(
@@ -240,6 +308,23 @@ impl<T: ?Sized> RwLock<T> {
     /// # Errors
     /// [`TimedOut`](LockTimeoutError::TimedOut) if somebody did for all that time; otherwise as
     /// [`write`](Self::write).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::{LockTimeoutError, RwLock};
+    ///
+    /// let lock = RwLock::new(1)?;
+    /// let reading = lock.read().unwrap();
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let late = lock.write_timeout(Duration::from_millis(10));
+    ///         assert!(matches!(late, Err(LockTimeoutError::TimedOut { .. })));
+    ///     });
+    /// });
+    /// drop(reading);
+    /// *lock.write_timeout(Duration::from_millis(10)).unwrap() = 2;
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn write_timeout(
@@ -258,6 +343,23 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Makes the lock a sound one again, once what it protects has been put right.
+    ///
+    /// ```
+    /// use offspring::sync::{LockError, RwLock};
+    ///
+    /// let lock = RwLock::new(1)?;
+    /// std::thread::scope(|scope| {
+    ///     let _ = scope.spawn(|| { let _writing = lock.write(); panic!() }).join();
+    /// });
+    /// assert!(lock.is_poisoned());
+    ///
+    /// let mut guard = lock.write().unwrap_or_else(LockError::into_inner);
+    /// *guard = 0;
+    /// lock.clear_poison();
+    /// drop(guard);
+    /// assert!(lock.read().is_ok());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn clear_poison(&self) {
         self.bury_writer();
         self.object.state().writer.heal();

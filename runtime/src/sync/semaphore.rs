@@ -89,6 +89,17 @@ pub struct Semaphore {
 super::handle!(Semaphore);
 
 /// Why [`acquire`](Semaphore::acquire) gave no permit.
+///
+/// Python has none.
+///
+/// ```
+/// use offspring::sync::{AcquireError, Semaphore};
+///
+/// let semaphore = Semaphore::new(3000)?;
+/// let permits: Result<Vec<_>, _> = (0..3000).map(|_| semaphore.acquire()).collect();
+/// assert!(matches!(permits, Err(AcquireError::TooMany)));
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
@@ -98,6 +109,20 @@ pub enum AcquireError {
 }
 
 /// Why [`try_acquire`](Semaphore::try_acquire) gave no permit.
+///
+/// In Python, the `False` of `acquire(block=False)`.
+///
+/// ```
+/// use offspring::sync::{Semaphore, TryAcquireError};
+///
+/// let slots = Semaphore::new(0)?;
+/// match slots.try_acquire() {
+///     Ok(_permit) => println!("at work"),
+///     Err(TryAcquireError::WouldBlock) => println!("later, then"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryAcquireError {
@@ -110,6 +135,21 @@ pub enum TryAcquireError {
 }
 
 /// Why [`acquire_timeout`](Semaphore::acquire_timeout) gave no permit.
+///
+/// In Python, the `False` of `acquire(timeout=...)`.
+///
+/// ```
+/// use std::time::Duration;
+/// use offspring::sync::{AcquireTimeoutError, Semaphore};
+///
+/// let slots = Semaphore::new(0)?;
+/// match slots.acquire_timeout(Duration::from_millis(10)) {
+///     Ok(_permit) => println!("at work"),
+///     Err(AcquireTimeoutError::TimedOut) => println!("all are busy"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireTimeoutError {
@@ -122,6 +162,20 @@ pub enum AcquireTimeoutError {
 }
 
 /// Why [`release`](Semaphore::release) made fewer permits than it should.
+///
+/// In Python, the `ValueError` of a `BoundedSemaphore`.
+///
+/// ```
+/// use offspring::sync::{ReleaseError, Semaphore};
+///
+/// let slots = Semaphore::bounded(2)?;
+/// slots.acquire()?.forget();
+/// match slots.release(2) {
+///     Err(ReleaseError::Bounded { wanted, released }) => assert_eq!((wanted, released), (2, 0)),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReleaseError {
@@ -168,6 +222,15 @@ impl Semaphore {
     ///
     /// # Errors
     /// As [`new`](Self::new).
+    ///
+    /// ```
+    /// use offspring::sync::{ReleaseError, Semaphore};
+    ///
+    /// let slots = Semaphore::bounded(2)?;
+    /// assert!(matches!(slots.release(1), Err(ReleaseError::Bounded { .. })));
+    /// assert_eq!(slots.available(), 2);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[track_caller]
     pub fn bounded(permits: usize) -> Result<Self> {
         Self::with(permits, true, Location::caller())
@@ -200,10 +263,21 @@ impl Semaphore {
         }
     }
 
-    /// Takes a permit, if there is one.
+    /// Takes a permit, if there is one. Python's `acquire(block=False)`.
     ///
     /// # Errors
     /// [`TryAcquireError::WouldBlock`] if there is none; otherwise as [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use offspring::sync::{Semaphore, TryAcquireError};
+    ///
+    /// let slots = Semaphore::new(1)?;
+    /// let permit = slots.try_acquire()?;
+    /// assert!(matches!(slots.try_acquire(), Err(TryAcquireError::WouldBlock)));
+    /// drop(permit);
+    /// assert!(slots.try_acquire().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, TryAcquireError> {
         self.take(Wait::Never).map_err(|error| match error {
@@ -212,11 +286,24 @@ impl Semaphore {
         })
     }
 
-    /// Waits for a permit for at most `timeout`, by the monotonic clock.
+    /// Waits for a permit for at most `timeout`, by the monotonic clock. Python's
+    /// `acquire(timeout=...)`.
     ///
     /// # Errors
     /// [`AcquireTimeoutError::TimedOut`] if there was none in that time; otherwise as
     /// [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::sync::{AcquireTimeoutError, Semaphore};
+    ///
+    /// let slots = Semaphore::new(1)?;
+    /// let permit = slots.acquire_timeout(Duration::from_millis(10))?;
+    /// let late = slots.acquire_timeout(Duration::from_millis(10));
+    /// assert!(matches!(late, Err(AcquireTimeoutError::TimedOut)));
+    /// # drop(permit);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>, AcquireTimeoutError> {
         self.take(Wait::at_most(timeout)).map_err(|error| match error {
@@ -232,6 +319,17 @@ impl Semaphore {
     /// [`ReleaseError::Bounded`] if a bounded semaphore would have too many,
     /// [`ReleaseError::NoRoom`] if there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS), or
     /// there is no memory for them.
+    ///
+    /// ```
+    /// use offspring::sync::Semaphore;
+    ///
+    /// let jobs = Semaphore::new(0)?;
+    /// jobs.release(2)?;
+    /// assert_eq!(jobs.available(), 2);
+    /// jobs.acquire()?.forget(); // it is used up
+    /// assert_eq!(jobs.available(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn release(&self, permits: usize) -> Result<(), ReleaseError> {
         let state = self.object.state();
         let slots = self.object.tail();
@@ -403,7 +501,8 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// A permit of a [`Semaphore`]; dropping it gives it back.
+/// A permit of a [`Semaphore`]; dropping it gives it back. In Python, what is in the block of a
+/// `with`.
 ///
 /// It belongs to the thread that acquired it, whose death gives it back, and so cannot be moved to
 /// another. To hand over a right to go on, [`forget`](Self::forget) it, and have the other side
@@ -421,6 +520,24 @@ unsafe impl Sync for Permit<'_> {}
 impl Permit<'_> {
     /// Keeps the permit from coming back: the semaphore has one less from now on, until somebody
     /// [releases](Semaphore::release) one.
+    ///
+    /// ```
+    /// use offspring::{process, sync::Semaphore};
+    ///
+    /// #[process]
+    /// fn prepare(ready: Semaphore) {
+    ///     ready.release(1).unwrap();
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let ready = Semaphore::new(0)?;
+    /// let child = prepare(ready.clone()).spawn()?;
+    /// ready.acquire()?.forget(); // waits for the child, and uses up what it has released
+    /// assert_eq!(ready.available(), 0);
+    /// child.join()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn forget(self) {
         self.slot.remove();
         std::mem::forget(self);

@@ -78,9 +78,9 @@ fn unlist(bytes: &[u8], fds: Vec<OwnedFd>) -> Option<(&[u8], Vec<Handle>)> {
     let mut fds = fds.into_iter();
     let mut handles = Vec::with_capacity(count);
     for record in records.chunks_exact(RECORD) {
-        let mut numbers = record.chunks_exact(8).map(|number| {
-            u64::from_le_bytes(number.try_into().expect("eight bytes"))
-        });
+        let mut numbers = record
+            .chunks_exact(8)
+            .map(|number| u64::from_le_bytes(number.try_into().expect("eight bytes")));
         let mut number = || numbers.next().expect("four numbers");
         let (what, own, numbers) = (number(), number(), [number(), number()]);
         let own = usize::try_from(own).ok().filter(|own| (1..=fds.len()).contains(own))?;

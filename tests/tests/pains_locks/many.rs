@@ -31,7 +31,7 @@ fn hold_permits(semaphore: Semaphore, held: Sender<()>) {
         assert!(matches!(locks.rwlock.write(), Err(LockError::TooMany)));
         assert!(matches!(lock_all(&locks.several), Err(LockAllError::TooMany)));
         assert!(matches!(locks.once.call_once(|| {}), Err(OnceError::TooMany)));
-        assert_eq!(Barrier::new(2).unwrap().wait(), Err(BarrierError::NoRoom));
+        assert_eq!(Barrier::new(2).unwrap().wait(), Err(BarrierError::TooMany));
         let text = locks.mutex.lock().unwrap_err().to_string();
         assert!(text.contains("2,000"), "{text}");
     }

@@ -30,7 +30,8 @@ pub use array_vec::ArrayVec;
 
 /// Something does not fit into an [`ArrayVec`] or an [`ArrayString`], which is as it was.
 ///
-/// It gives back what was to be put there, if that was handed over ([`ArrayVec::push`]).
+/// It gives back what was to be put there, if that was handed over ([`ArrayVec::push`]). In Python,
+/// the `ValueError` of a `ShareableList`.
 ///
 /// ```
 /// use offspring::shm::ArrayVec;

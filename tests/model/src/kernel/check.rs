@@ -24,13 +24,14 @@ impl Check {
 
     /// Runs `body` in many orders: random ones, and ones in which few threads are interrupted.
     ///
-    /// `MODEL_REPLAY=schedule` runs it once, in the order that a failure has printed.
+    /// `OFFSPRING_SOAK=1` runs it in twenty times as many. `MODEL_REPLAY=schedule` runs it once, in
+    /// the order that a failure has printed.
     pub(crate) fn run(self, body: impl Fn() + Send + Sync + Clone + 'static) {
         if let Ok(schedule) = std::env::var("MODEL_REPLAY") {
             self.with(ReplayScheduler::new_from_encoded(&schedule), body);
             return;
         }
-        let long = std::env::var("OFFSPRING_LONG_TESTS").is_ok_and(|value| value == "1");
+        let long = std::env::var("OFFSPRING_SOAK").is_ok_and(|value| value == "1");
         let times = if long { self.times * 20 } else { self.times };
         self.with(RandomScheduler::new(times), body.clone());
         self.with(PctScheduler::new(3, times / 2), body.clone());
