@@ -320,7 +320,7 @@ each_start_method! {
 
     /// The kernel does not watch so many places.
     fn permits_of_a_process_that_is_killed_come_back_if_they_are_many() {
-        for permits in [127, 128, 1500] {
+        for permits in [126, 127, 128, 1500] {
             lost_permits_come_back(By::Children, Grief::Kill, permits)?;
         }
     }

@@ -419,18 +419,23 @@ impl Barrier {
     /// Tells all of the round how it has ended. Who is killed meanwhile leaves it to the next who
     /// enters: its own death wakes one.
     fn tell_all(&self, round: u32) {
+        let outcome = round & ((1 << OUTCOME_BITS) - 1);
         for slot in self.of_this_round() {
-            waiters::tell(slot, round & ((1 << OUTCOME_BITS) - 1));
+            waiters::tell(slot, outcome);
+        }
+        if outcome != PASSED && outcome != RESET {
+            self.object.state().broken.store(outcome, Ordering::SeqCst);
         }
         let next = (round >> OUTCOME_BITS).wrapping_add(1) << OUTCOME_BITS;
         self.object.state().round.store(next, Ordering::SeqCst);
     }
 
     fn break_with(&self, outcome: u32) {
-        self.object.state().broken.store(outcome, Ordering::SeqCst);
+        // Whoever is killed meanwhile has done nothing yet, or those are told who wait.
         if self.waiting() > 0 {
             self.decide(outcome);
         }
+        self.object.state().broken.store(outcome, Ordering::SeqCst);
     }
 
     fn come(&self, wait: Wait, action: impl FnOnce()) -> Result<BarrierWaitResult, BarrierError> {

@@ -30,6 +30,9 @@ use crate::shm::{Shareable, Zeroable};
 const SPINS: usize = 100;
 /// How many slots a lock has at first.
 const FIRST_SLOTS: u32 = 8;
+/// The note of a slot that says how many readings it stands for, beside the first. Only its owner
+/// looks at it.
+const MORE: usize = 0;
 
 /// What the lock consists of in shared memory, beside the readers' slots.
 #[derive(Debug)]
@@ -432,6 +435,8 @@ impl<T: ?Sized> RwLock<T> {
             let (before, from) = slots.split_at(thread.tid() as usize % slots.len());
             // SAFETY: as in `take_word`.
             if let Some(slot) = from.iter().chain(before).find(|slot| unsafe { slot.take(false) }) {
+                // Of one who died, perhaps.
+                slot.note[MORE].store(0, Ordering::Relaxed);
                 return Ok(slot);
             }
             let len = slots.len() as u32;
@@ -461,10 +466,15 @@ impl<T: ?Sized> RwLock<T> {
             if raw.is_free() {
                 return Ok(());
             }
-            if self.reads_elsewhere(thread, slot) {
-                return Ok(()); // no writer gets past that, so this one harms nobody either
-            }
+            let own = self.slot_elsewhere(thread, slot);
             slot.give_back();
+            if let Some(own) = own {
+                // No writer gets past that one, if it is kept for as long as this reading lasts.
+                let more = own.note[MORE].load(Ordering::Relaxed).checked_add(1);
+                own.note[MORE].store(more.expect("fewer guards than that"), Ordering::Relaxed);
+                *slot = own;
+                return Ok(());
+            }
             if raw.is_orphaned() {
                 self.bury_writer();
             } else if raw.owner() == Some(thread.tid()) {
@@ -498,11 +508,11 @@ impl<T: ?Sized> RwLock<T> {
         self.object.tail().iter().any(|slot| slot.occupancy() == own)
     }
 
-    /// Whether the thread has another slot than this.
-    fn reads_elsewhere(&self, thread: Thread, slot: &Slot) -> bool {
+    /// Another slot than this that the thread has.
+    fn slot_elsewhere(&self, thread: Thread, slot: &Slot) -> Option<&Slot> {
         let own = Occupancy::Taken(thread.tid());
         let mut slots = self.object.tail().iter();
-        slots.any(|other| !std::ptr::eq(other, slot) && other.occupancy() == own)
+        slots.find(|other| !std::ptr::eq(*other, slot) && other.occupancy() == own)
     }
 
     #[inline]
@@ -684,7 +694,15 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
         if let Some(detector) = &self.lock.detector {
             detector.released(self.lock.object.segment(), true);
         }
-        self.slot.give_back();
+        match self.slot.note[MORE].load(Ordering::Relaxed) {
+            0 => {
+                self.slot.give_back();
+            }
+            more if self.slot.occupancy() == Occupancy::Taken(Thread::current().tid()) => {
+                self.slot.note[MORE].store(more - 1, Ordering::Relaxed);
+            }
+            _ => {} // in a copy of the reader's process
+        }
     }
 }
 

@@ -60,7 +60,7 @@ impl Kind for State {
 /// # When a process dies
 /// The permits that its threads hold come back at once, also if it is killed. So do those of a thread
 /// that ends with a leaked permit. A process that is killed while it waits harms nobody. (On kernels
-/// before 5.16, or with more than 127 permits, they come back within a tenth of a second.)
+/// before 5.16, or with more than 126 permits, they come back within a tenth of a second.)
 ///
 /// ```
 /// use offspring::{process, sync::Semaphore};
@@ -467,8 +467,10 @@ impl Semaphore {
                     kernel::wake(gate, u32::MAX);
                 }
             };
-            let main = (gate, WAITERS);
-            if !slots::wait_with(main, slots.iter(), wait, || self.any_free(), more) {
+            // Who comes to sleep when the gate is closed again, and there are more slots by now,
+            // would not watch these.
+            let words = [(gate, WAITERS), (&self.object.state().slots, slots.len() as u32)];
+            if !slots::wait_with(words, slots.iter(), wait, || self.any_free(), more) {
                 // A wake-up that came at the last moment must not be lost.
                 let last = self.take_free(true);
                 Thread::current().awake();

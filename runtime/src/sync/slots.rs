@@ -137,17 +137,23 @@ impl Slot {
 /// [`Thread::awake`]: until that it passes the wake-up on if it is killed.
 /// If there are more slots than the kernel can watch, it returns ten times a second.
 pub(crate) fn wait_with<'a>(
-    (main, expected): (&AtomicU32, u32),
+    words: [(&'a AtomicU32, u32); 2],
     slots: impl ExactSizeIterator<Item = &'a Slot>,
     wait: Wait,
     ready: impl FnOnce() -> bool,
     woken: impl FnOnce(),
 ) -> bool {
-    let mut watched: [(&AtomicU32, u32); MAX_WATCHED] = [(main, expected); MAX_WATCHED];
-    let all = slots.len() < MAX_WATCHED;
-    let mut count = 1;
-    for (place, slot) in watched[1..].iter_mut().zip(slots) {
-        *place = (slot.word.value(), slot.watch());
+    let (main, _) = words[0];
+    let mut watched: [(&AtomicU32, u32); MAX_WATCHED] = [words[0]; MAX_WATCHED];
+    watched[1] = words[1];
+    let all = slots.len() + 2 <= MAX_WATCHED;
+    let mut count = 2;
+    for (place, slot) in watched[2..].iter_mut().zip(slots) {
+        let value = slot.watch();
+        if value & OWNER == 0 {
+            return true; // it must not sleep for as long as the slot is free
+        }
+        *place = (slot.word.value(), value);
         count += 1;
     }
     if ready() {

@@ -246,10 +246,14 @@ impl Thread {
     #[cold]
     fn release_watched(word: &Word) -> usize {
         word.value.store(WAITERS, Ordering::SeqCst);
-        let woken = futex::wake(&word.value, 1);
-        if woken == 0 {
-            // Nobody sleeps. Who has taken it by now finds that out when it gives it back.
-            let _ = word.value.compare_exchange(WAITERS, 0, Ordering::SeqCst, Ordering::SeqCst);
+        let mut woken = futex::wake(&word.value, 1);
+        if woken == 0
+            && word.value.compare_exchange(WAITERS, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            && futex::wake(&word.value, 1) > 0
+        {
+            // Somebody has had it meanwhile, with others asleep: it was their mark.
+            word.value.fetch_or(WAITERS, Ordering::SeqCst);
+            woken = 1;
         }
         woken
     }
