@@ -3,6 +3,7 @@
 
 pub mod crew;
 pub mod family;
+pub mod forgery;
 
 use std::collections::BTreeSet;
 use std::error::Error;

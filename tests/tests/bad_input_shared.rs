@@ -3,8 +3,8 @@
 
 use std::fmt::{Debug, Display};
 use std::fs::{self, File};
-use std::io::{IoSlice, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::time::{Duration, Instant};
@@ -13,7 +13,6 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use offspring::shm::{Shared, SharedMut, SharedSlice};
 use offspring::sync::{
     Barrier, Condvar, Event, Mutex, Once, ReentrantLock, ReleaseError, RwLock, Semaphore,
@@ -24,6 +23,7 @@ use serde::de::IntoDeserializer;
 use serde::de::value::{Error as TextError, SeqDeserializer, U32Deserializer};
 use serde::ser::{Impossible, SerializeTuple};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tests::forgery::forge;
 use tests::{Holdings, each_start_method};
 
 // -- What comes is something else.
@@ -108,29 +108,6 @@ fn files(original: &[u8]) -> Vec<(&'static str, OwnedFd, &'static str)> {
         ("a directory", File::open("/").unwrap().into(), NOT_OURS),
         ("a device", File::open("/dev/null").unwrap().into(), NOT_OURS),
     ]
-}
-
-/// Sends what no program of ours sends: a message with one handle, of the type `what`, with this
-/// descriptor and these numbers.
-fn forge<T>(tx: &Sender<T>, what: &str, file: &OwnedFd, numbers: [u64; 2]) {
-    let number_of_name = what.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    // The value: the place of the handle; and for a mutex, that nobody looks for deadlocks.
-    let mut payload = vec![0; if what == "Mutex" { 5 } else { 4 }];
-    // The list of handles: one; and how many they are.
-    for number in [number_of_name, 1, numbers[0], numbers[1], 1] {
-        payload.extend(number.to_le_bytes());
-    }
-    let mut header = [0; 16];
-    header[0] = b'v';
-    header[4] = 1;
-    header[8] = payload.len() as u8;
-    let parts = [IoSlice::new(&header), IoSlice::new(&payload)];
-    let fds = [file.as_raw_fd()];
-    let beside = [ControlMessage::ScmRights(&fds)];
-    let socket = tx.as_fd().as_raw_fd();
-    sendmsg::<()>(socket, &parts, &beside, MsgFlags::empty(), None).unwrap();
 }
 
 /// Makes what is refused; and the words that say why.

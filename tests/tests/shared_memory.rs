@@ -20,6 +20,7 @@ use offspring::shm::{ArrayString, ArrayVec, Shareable, Shared, SharedMut, Shared
 use offspring::sync::Mutex;
 use offspring::{Error, Fd, JoinError, Receiver, Sender, process};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tests::forgery::forge;
 use tests::{Holdings, each_start_method};
 
 /// The descriptors of shared memory that this process has.
@@ -769,8 +770,6 @@ disguise!(ManyAsOne: Shared<[AtomicU32]> => Shared<AtomicU32>);
 disguise!(MutexAsShared: Mutex<u64> => Shared<u64>);
 disguise!(SharedAsMutex: Shared<u64> => Mutex<u64>);
 disguise!(FileAsSlice: Fd<OwnedFd> => SharedSlice<u32>);
-disguise!(FileAsShared: Fd<OwnedFd> => Shared<[AtomicU32]>);
-disguise!(FileAsMutex: Fd<OwnedFd> => Mutex<[u32]>);
 disguise!(Honest: SharedSlice<u32> => SharedSlice<u32>);
 
 macro_rules! crossed {
@@ -790,6 +789,28 @@ macro_rules! refused {
         match crossed!($type, $from) {
             Err(error) => assert!(error.contains($text), "{}: {error}", stringify!($type)),
             Ok(_) => panic!("{}: it was taken for what it is not", stringify!($type)),
+        }
+    };
+}
+
+/// What becomes of a file that somebody says is a `$type`, past all types.
+macro_rules! forged {
+    ($type:ty as $name:literal, $file:expr) => {{
+        let (tx, rx) = offspring::pipe::<$type>()?;
+        forge(&tx, $name, &$file, [0; 2]);
+        match rx.recv() {
+            Ok(taken) => Ok(taken),
+            Err(offspring::RecvError::Decode(error)) => Err(error.to_string()),
+            Err(other) => panic!("{other:?}"),
+        }
+    }};
+}
+
+macro_rules! forgery_refused {
+    ($type:ty as $name:literal, $file:expr, $text:expr) => {
+        match forged!($type as $name, $file) {
+            Err(error) => assert!(error.contains($text), "{}: {error}", $name),
+            Ok(_) => panic!("{}: it was taken for what it is not", $name),
         }
     };
 }
@@ -819,22 +840,26 @@ each_start_method! {
 
         let slice = || SharedSlice::from_iter(0..3u32);
         refused!(SliceOfOther, slice()?, "what came is no SharedSlice");
-        refused!(SliceAsShared, slice()?, "what came is no Shared");
-        refused!(SharedAsSlice, Shared::from_fn(3, |n| n as u32)?, "what came is no SharedSlice");
+        refused!(SliceAsShared, slice()?, "another handle came in place of a Shared");
+        let shared = Shared::from_fn(3, |n| n as u32)?;
+        refused!(SharedAsSlice, shared, "another handle came in place of a SharedSlice");
         refused!(SharedOfOther, Shared::new(AtomicU64::new(1))?, "what came is no Shared");
         refused!(ManyAsOne, zeros(1)?, "what came is no Shared");
-        refused!(MutexAsShared, Mutex::new(1)?, "what came is no Shared");
-        refused!(SharedAsMutex, Shared::new(1)?, "what came is no Mutex");
+        refused!(MutexAsShared, Mutex::new(1)?, "another handle came in place of a Shared");
+        refused!(SharedAsMutex, Shared::new(1)?, "another handle came in place of a Mutex");
         assert_eq!(counts(), (0, 0));
     }
 
     only [forkserver Forkserver]
     fn what_is_no_memory_of_ours_is_refused() {
         for path in ["/dev/null", "/dev/zero", "/proc/self/exe", "/proc/self/maps", "/"] {
-            let file = || File::open(path).map(|file| Fd::new(OwnedFd::from(file)));
-            refused!(FileAsSlice, file()?, "it is not shared memory of this library");
-            refused!(FileAsShared, file()?, "it is not shared memory of this library");
-            refused!(FileAsMutex, file()?, "it is not shared memory of this library");
+            let file = || File::open(path).map(OwnedFd::from);
+            let honest = Fd::new(file()?);
+            refused!(FileAsSlice, honest, "another handle came in place of a SharedSlice");
+            let text = "it is not shared memory of this library";
+            forgery_refused!(SharedSlice<u32> as "SharedSlice", file()?, text);
+            forgery_refused!(Shared<[AtomicU32]> as "Shared", file()?, text);
+            forgery_refused!(Mutex<[u32]> as "Mutex", file()?, text);
         }
     }
 
@@ -842,28 +867,29 @@ each_start_method! {
     fn memory_that_could_change_or_shrink_is_refused() {
         // A true one first: so that what is refused below is so for its seals and its length.
         let slice = SharedSlice::from_iter(0..1_000u32)?;
-        let taken = crossed!(FileAsSlice, Fd::new(copy_of_memory(|len| len, ALL_SEALS)))?;
+        let copy = copy_of_memory(|len| len, ALL_SEALS);
+        let taken = forged!(SharedSlice<u32> as "SharedSlice", copy)?;
         assert_eq!(taken[..], slice[..]);
         drop(taken);
 
         let seals = [SealFlag::empty(), SealFlag::F_SEAL_SHRINK, ALL_SEALS - SealFlag::F_SEAL_WRITE];
         for seals in seals {
             let copy = copy_of_memory(|len| len, seals);
-            refused!(FileAsSlice, Fd::new(copy), "it is not shared memory of this library");
+            forgery_refused!(SharedSlice<u32> as "SharedSlice", copy, "it is not shared memory of this library");
         }
         for cut in [1, 100, 1_000, 3_999] {
             let copy = copy_of_memory(|len| len - 64 - cut, ALL_SEALS);
-            refused!(FileAsSlice, Fd::new(copy), "it is shorter than what it should hold");
+            forgery_refused!(SharedSlice<u32> as "SharedSlice", copy, "it is shorter than what it should hold");
         }
         let copy = copy_of_memory(|_| 100, ALL_SEALS);
-        refused!(FileAsSlice, Fd::new(copy), "it is shorter than what it should hold");
+        forgery_refused!(SharedSlice<u32> as "SharedSlice", copy, "it is shorter than what it should hold");
         drop(slice);
 
         let shared = zeros(1_000)?;
         let copy = copy_of_memory(|len| len, SealFlag::empty());
-        refused!(FileAsShared, Fd::new(copy), "it is not shared memory of this library");
+        forgery_refused!(Shared<[AtomicU32]> as "Shared", copy, "it is not shared memory of this library");
         let copy = copy_of_memory(|len| len - 128, SealFlag::F_SEAL_SHRINK);
-        refused!(FileAsShared, Fd::new(copy), "it is shorter than what it should hold");
+        forgery_refused!(Shared<[AtomicU32]> as "Shared", copy, "it is shorter than what it should hold");
         drop(shared);
         assert_eq!(counts(), (0, 0));
     }
