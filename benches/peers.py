@@ -1,7 +1,8 @@
 """Python's multiprocessing, as a peer: `peers.py WORK VARIANT COUNT`, as the Rust peers.
 
-VARIANT is a start method, or for E what is sent: `values` (send) or `bytes` (send_bytes). G, S, M
-and H1 are in `peers_locks.py` and `peers_memory.py`, which a child that is spawned need not import.
+VARIANT is a start method, or for E what is sent: `values` (send) or `bytes` (send_bytes), for F the
+kind of queue. F, G, S, M and H1 are in `peers_queues.py`, `peers_locks.py` and `peers_memory.py`,
+which a child that is spawned need not import.
 """
 
 import multiprocessing
@@ -152,6 +153,10 @@ def main():
         round_trips(multiprocessing.get_context("fork"), count)
     elif work.startswith("E"):
         one_way(multiprocessing.get_context("fork"), work, variant, count)
+    elif work.startswith("F"):
+        import peers_queues
+
+        peers_queues.run(work, variant, count)
     elif variant == "locks":
         import peers_locks
 

@@ -8,20 +8,24 @@ mod lifecycle;
 mod locks;
 mod mandelbrot;
 mod pipe;
+mod queue;
 mod structure;
 mod survive;
+mod words;
 
 /// An example's `main`.
 type Example = fn() -> Result<(), Box<dyn Error>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let examples: [(&str, Example); 8] = [
+    let examples: [(&str, Example); 10] = [
         ("Functions that run in other processes, and return values", function::main),
         ("Structs that run in other processes", structure::main),
         ("Processes that talk over pipes", pipe::main),
         ("The life of a process", lifecycle::main),
         ("Locks that several processes share", locks::main),
         ("A bank whose books balance, whoever is killed", bank::main),
+        ("Queues that many processes put in and get out of", queue::main),
+        ("A pipeline of processes that counts words", words::show),
         ("A picture that all processors draw", mandelbrot::show),
         ("A program that survives what it calls", survive::main),
     ];

@@ -7,7 +7,8 @@ pub(crate) enum Program {
     Python,
 }
 
-/// One row: a program, or one of its ways to do things.
+/// One row: a program, or one of its ways to do things. If it is much faster or slower in some works
+/// than in others, it is there once more, with another share, for those.
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
     pub(crate) program: Program,
@@ -29,6 +30,20 @@ const STARTS: &[&str] = &["A1", "A1s", "A2", "B1"];
 const PROCESSES: &[&str] = &["A1", "A1s", "A2", "B1", "I"];
 const PIPES: &[&str] = &["E1", "E1p", "E5", "E6", "E7", "E8", "E9"];
 const BYTES: &[&str] = &["E5b", "E6b", "E7b", "E8b", "E9b"];
+
+/// Queues: what one consumer can have, what several can, plain bytes, round trips, and what
+/// each peer takes part in.
+const ONE_TO_ONE: &[&str] = &["F1", "F4", "F11"];
+const MANY_TO_MANY: &[&str] = &["F1", "F2", "F3", "F4", "F11"];
+const QUEUE_BYTES: &[&str] = &["F5b", "F6b", "F7b"];
+const ANSWERS: &[&str] = &["F9", "F9p", "F10", "F10p"];
+const OUR_QUEUES: &[&str] =
+    &["F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "F9p", "F10", "F10p", "F11"];
+const PYTHON_QUEUES: &[&str] =
+    &["F1", "F2", "F3", "F4", "F5", "F6", "F7", "F9", "F9p", "F10", "F10p"];
+const IPC_QUEUES: &[&str] = &["F1", "F4", "F5", "F6", "F7", "F9", "F9p", "F10", "F10p", "F11"];
+const PIPE_QUEUES: &[&str] =
+    &["F1", "F2", "F3", "F4", "F5b", "F6b", "F7b", "F9", "F9p", "F10", "F10p", "F11"];
 
 /// What has a mutex; a semaphore; a condition variable; a barrier.
 const MUTEX: &[&str] = &["G1", "G2", "G6", "S3", "S3p"];
@@ -67,6 +82,8 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("ours, pipe", OURS, "pipe", PIPES, 1.0),
     peer("ours, recv_bytes_into", OURS, "into", BYTES, 1.0),
     peer("ours, recv_bytes", OURS, "vec", BYTES, 1.0),
+    peer("ours, Queue", OURS, "queue", OUR_QUEUES, 1.0),
+    peer("ours, Queue, serialize_bytes", OURS, "queue", QUEUE_BYTES, 1.0),
     peer("ours", OURS, "locks", OUR_LOCKS, 1.0),
     peer("ours, SharedSlice of a Vec", OURS, "copied", H1, 1.0),
     peer("ours, SharedMut, frozen", OURS, "born", H1, 1.0),
@@ -76,6 +93,10 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("raw posix_spawn of itself", RAW, "posix-spawn", PROCESSES, 0.1),
     peer("raw packet socket", RAW, "socket", &["E1", "E1p", "E5b", "E6b", "E7b"], 1.0),
     peer("raw pipe", RAW, "pipe", &["E1", "E1p", "E5b", "E6b", "E7b", "E8b", "E9b"], 1.0),
+    peer("raw pipe", RAW, "pipe", PIPE_QUEUES, 1.0),
+    peer("raw pipe", RAW, "pipe", &["F8"], 5.0),
+    peer("raw ring", RAW, "ring", ANSWERS, 1.0),
+    peer("raw ring", RAW, "ring", ONE_TO_ONE, 10.0),
     peer("raw pthread", RAW, "pthread", PTHREAD, 1.0),
     peer("raw pthread, robust", RAW, "robust", MUTEX, 1.0),
     peer("raw sem_t", RAW, "sem", SEMAPHORE, 1.0),
@@ -88,7 +109,9 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("procspawn", PROCSPAWN, "", PROCESSES, 0.1),
     peer("procspawn, Pool", PROCSPAWN, "", H1, 1.0),
     peer("ipc-channel", IPC_CHANNEL, "", PIPES, 0.5),
+    peer("ipc-channel", IPC_CHANNEL, "", IPC_QUEUES, 0.5),
     peer("ipc-channel, bytes", IPC_CHANNEL, "", BYTES, 0.5),
+    peer("ipc-channel, bytes", IPC_CHANNEL, "", QUEUE_BYTES, 0.5),
     peer("ipc-channel, IpcSharedMemory", IPC_CHANNEL, "copied", &["M1", "M2", "M2s", "H1"], 1.0),
     peer("ipc-channel, IpcSharedMemory, born there", IPC_CHANNEL, "born", H1, 1.0),
     peer("ipc-channel, Vec", IPC_CHANNEL, "values", H1, 1.0),
@@ -97,6 +120,10 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("Python spawn", Program::Python, "spawn", PROCESSES, 0.01),
     peer("Python Pipe, send", Program::Python, "values", PIPES, 0.2),
     peer("Python Pipe, send_bytes", Program::Python, "bytes", BYTES, 0.2),
+    peer("Python Queue", Program::Python, "Queue", PYTHON_QUEUES, 0.2),
+    peer("Python Queue", Program::Python, "Queue", &["F11"], 0.02),
+    peer("Python SimpleQueue", Program::Python, "SimpleQueue", PYTHON_QUEUES, 0.2),
+    peer("Python SimpleQueue", Program::Python, "SimpleQueue", &["F11"], 0.2),
     peer("Python multiprocessing", Program::Python, "locks", PYTHON_LOCKS, 0.2),
     peer("Python SharedMemory", Program::Python, "shared", SEGMENTS, 0.2),
     peer("Python SharedMemory, copied into", Program::Python, "copied", H1, 1.0),
@@ -104,7 +131,11 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("Python Pipe, pickled", Program::Python, "pickled", H1, 1.0),
     peer("std::thread", THREADS, "", STARTS, 1.0),
     peer("threads, std mpsc", THREADS, "mpsc", &["E1", "E1p", "E5"], 1.0),
+    peer("threads, std mpsc", THREADS, "mpsc", ANSWERS, 1.0),
+    peer("threads, std mpsc", THREADS, "mpsc", ONE_TO_ONE, 10.0),
     peer("threads, crossbeam-channel", THREADS, "crossbeam", &["E1", "E1p", "E5"], 1.0),
+    peer("threads, crossbeam-channel", THREADS, "crossbeam", ANSWERS, 1.0),
+    peer("threads, crossbeam-channel", THREADS, "crossbeam", MANY_TO_MANY, 10.0),
     peer(
         "threads, std",
         THREADS,

@@ -66,7 +66,10 @@ fn print_table(results: &Results, table: &Table) {
         .iter()
         .map(|column| PEERS.iter().find_map(|peer| results.get(peer, column)))
         .collect();
-    for peer in PEERS {
+    for (index, peer) in PEERS.iter().enumerate() {
+        if PEERS[..index].iter().any(|before| before.name == peer.name) {
+            continue; // it has its row
+        }
         let figures: Vec<_> = columns.iter().map(|column| results.get(peer, column)).collect();
         if figures.iter().all(Option::is_none) {
             continue;

@@ -4,7 +4,7 @@
 pub(crate) struct Work {
     /// As the peers know it. A `p` at the end is the driver's: pinned to one core.
     pub(crate) name: &'static str,
-    /// How many starts, tasks, round trips or messages, or for how many milliseconds; a slow peer
+    /// How many starts, tasks, round trips, messages or items, or for how many milliseconds; a slow peer
     /// does a share of it.
     pub(crate) count: usize,
 }
@@ -30,6 +30,22 @@ pub(crate) const WORKS: &[Work] = &[
     work("E7b", 4096),
     work("E8b", 256),
     work("E9b", 12),
+    work("F1", 1_500_000),
+    work("F2", 1_500_000),
+    work("F3", 1_500_000),
+    work("F4", 1_500_000),
+    work("F5", 300_000),
+    work("F6", 8192),
+    work("F7", 512),
+    work("F5b", 1_000_000),
+    work("F6b", 32_768),
+    work("F7b", 1024),
+    work("F8", 10_000_000),
+    work("F9", 1000),
+    work("F9p", 1000),
+    work("F10", 20_000),
+    work("F10p", 20_000),
+    work("F11", 2_000_000),
     work("G1", 2_000_000),
     work("G2", 1000),
     work("G3", 2_000_000),
@@ -129,6 +145,51 @@ pub(crate) const TABLES: &[Table] = &[
             more("E7b", "E7 64 KiB (GB/s)"),
             more("E8b", "E8 1 MiB (GB/s)"),
             more("E9b", "E9 64 MiB (GB/s)"),
+        ],
+    },
+    Table {
+        title: "Queues bounded at 1024: producers and consumers, items of 8 bytes",
+        columns: &[
+            more("F1", "F1 1 and 1 (/s)"),
+            more("F2", "F2 2 and 2 (/s)"),
+            more("F3", "F3 4 and 4 (/s)"),
+            more("F8", "F8 1 and 1, batches of 100 (/s)"),
+            less("F11", "F11", "F11 put and got by one thread (ns)"),
+        ],
+    },
+    Table {
+        title: "Queues, 1 producer and 1 consumer, values: a struct of 64 bytes, then `Vec<u8>`",
+        columns: &[
+            more("F4", "F4 64 B (/s)"),
+            more("F5", "F5 1 KiB (GB/s)"),
+            more("F6", "F6 64 KiB (GB/s)"),
+            more("F7", "F7 1 MiB (GB/s)"),
+        ],
+    },
+    Table {
+        title: "Queues, 1 producer and 1 consumer, plain bytes",
+        columns: &[
+            more("F5b", "F5 1 KiB (GB/s)"),
+            more("F6b", "F6 64 KiB (GB/s)"),
+            more("F7b", "F7 1 MiB (GB/s)"),
+        ],
+    },
+    Table {
+        title: "Idle queues: a number through one, the answer through another, after 1 ms of rest",
+        columns: &[
+            less("F9", "F9", "F9 median (us)"),
+            less("F9", "p99", "F9 99th percentile (us)"),
+            less("F9p", "F9", "F9 on one core, median (us)"),
+            less("F9p", "p99", "F9 on one core, 99th percentile (us)"),
+        ],
+    },
+    Table {
+        title: "The same, back to back",
+        columns: &[
+            less("F10", "F10", "F10 median (us)"),
+            less("F10", "p99", "F10 99th percentile (us)"),
+            less("F10p", "F10", "F10 on one core, median (us)"),
+            less("F10p", "p99", "F10 on one core, 99th percentile (us)"),
         ],
     },
     Table {

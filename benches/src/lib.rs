@@ -8,14 +8,16 @@
 //! - [`message`]: what is sent
 //! - [`memory`]: what a process occupies
 //! - [`locks`]: the loops around locks
+//! - [`queues`]: the loops around queues
 //! - [`sums`]: the large slice, and the loop around handing it over
 
 pub mod locks;
 pub mod measure;
 pub mod memory;
 pub mod message;
+pub mod queues;
 pub mod round;
 pub mod sums;
 
-pub use message::{Block, Ping, Sample};
+pub use message::{Block, Bytes, Ping, Sample};
 pub use round::{Round, figure};

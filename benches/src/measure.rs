@@ -44,12 +44,15 @@ fn ballast() -> Vec<u8> {
     std::hint::black_box(vec![1; 1 << 30])
 }
 
-/// E1, E2, S: round trips; as many as [`Round::trips`].
+/// E1, E2, F9, F10, S: round trips; as many as [`Round::trips`].
 pub fn round_trips(round: &Round, mut trip: impl FnMut()) {
     for _ in round.count..round.trips() {
         trip();
     }
     let once = || {
+        if round.work == "F9" {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let begin = Instant::now();
         trip();
         begin.elapsed()
@@ -105,11 +108,17 @@ pub fn send_one_way(round: &Round, mut send: impl FnMut(), mut acknowledged: imp
         let seen = acknowledged();
         let seconds = begin.elapsed().as_secs_f64();
         assert_eq!(seen, (count * message::pages(len)) as u64, "messages arrived otherwise");
-        match (part, len) {
-            (0, _) => {}
-            (_, message::SAMPLE_LEN) => figure(&round.work, count as f64 / seconds, "/s"),
-            _ => figure(&round.work, (count * len) as f64 / seconds / 1e9, "GB/s"),
+        if part > 0 {
+            rate(round, count, seconds);
         }
+    }
+}
+
+/// Prints how many messages came by the second: how many bytes, if they are long.
+pub(crate) fn rate(round: &Round, count: usize, seconds: f64) {
+    match round.message_len() {
+        ..=message::SAMPLE_LEN => figure(&round.work, count as f64 / seconds, "/s"),
+        len => figure(&round.work, (count * len) as f64 / seconds / 1e9, "GB/s"),
     }
 }
 

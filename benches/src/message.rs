@@ -1,8 +1,10 @@
 //! What the peers send to one another.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// E1: 24 bytes, there and back.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -36,6 +38,9 @@ impl Sample {
     /// One that counts as seen once.
     pub const ONE: Self = Self { seen: 1, time: 2, values: [0.5; 6] };
 
+    /// One that counts as not seen.
+    pub const NONE: Self = Self { seen: 0, ..Self::ONE };
+
     /// What a receiver sees of it.
     pub fn look(&self) -> u64 {
         self.seen
@@ -45,6 +50,40 @@ impl Sample {
 /// E6 to E9 as values: serialises as a `Vec<u8>` does, but can be sent again and again without a
 /// clone of it. What is received is a `Vec<u8>`.
 pub type Block = Cow<'static, [u8]>;
+
+/// The same as plain bytes: they are copied at once, where a `Vec<u8>` goes byte by byte.
+#[derive(Debug, Clone)]
+pub struct Bytes(pub Block);
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Copied;
+
+        impl Visitor<'_> for Copied {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec().into()))
+            }
+
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.into()))
+            }
+        }
+
+        deserializer.deserialize_bytes(Copied)
+    }
+}
 
 /// Bytes to send, for the rest of the program's life.
 pub fn bytes(len: usize) -> &'static [u8] {

@@ -27,16 +27,18 @@ impl Round {
         Self { work, variant, count: next().parse().expect("COUNT is no number") }
     }
 
-    /// How long the messages of this work are, if it is one of those that send one way.
+    /// How long the messages of this work are, if it is one of those that send one way, or how
+    /// long the items.
     ///
     /// # Panics
     /// If it is not.
     pub fn message_len(&self) -> usize {
         match self.work.trim_end_matches('b') {
-            "E5" => message::SAMPLE_LEN,
-            "E6" => 1 << 10,
-            "E7" => 64 << 10,
-            "E8" => 1 << 20,
+            "F1" | "F2" | "F3" | "F8" | "F9" | "F10" | "F11" => size_of::<u64>(),
+            "E5" | "F4" => message::SAMPLE_LEN,
+            "E6" | "F5" => 1 << 10,
+            "E7" | "F6" => 64 << 10,
+            "E8" | "F7" => 1 << 20,
             "E9" => 64 << 20,
             other => panic!("{other} sends no messages"),
         }

@@ -231,3 +231,71 @@ fn tour_shows_them_all() {
         ],
     );
 }
+
+#[test]
+fn queue_shares_work_and_outlives_who_has_put() {
+    expect(
+        env!("CARGO_BIN_EXE_queue"),
+        &[
+            "20 numbers are done, 0 are left",
+            "the first prime among them: Some(1000003)",
+            "have factored 20 together",
+            "a process was killed; of what it had put, ",
+            "10000 lines of a process that has ended, the first: \"line 0\"",
+            "none after the last: \"nothing is left in the queue, and nobody else has the queue any more",
+        ],
+    );
+}
+
+/// What `words` prints for these arguments, and whether it was content.
+fn words(arguments: &[&std::ffi::OsStr]) -> (bool, String, String) {
+    let Output { status, stdout, stderr } =
+        output(Command::new(env!("CARGO_BIN_EXE_words")).args(arguments));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.success(), text(stdout), text(stderr))
+}
+
+#[test]
+fn words_counts_the_words_of_a_tree_of_texts() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+    // Larger than what crosses at once, and cut between words.
+    let long = "one two-three, Four four\n".repeat(20_000);
+    std::fs::write(dir.path().join("a/long"), long).unwrap();
+    std::fs::write(dir.path().join("a/b/short"), "four \u{fc}ber \u{dc}ber").unwrap();
+    std::fs::write(dir.path().join("empty"), "").unwrap();
+    std::fs::write(dir.path().join("picture"), [0x89, 0xff, 0xfe]).unwrap();
+    std::os::unix::fs::symlink("/", dir.path().join("elsewhere")).unwrap();
+    for (readers, counters) in [("1", "1"), ("3", "5")] {
+        let options = ["--readers", readers, "--counters", counters, "--top", "2"];
+        let mut arguments: Vec<_> = options.iter().map(std::ffi::OsStr::new).collect();
+        arguments.push(dir.path().as_os_str());
+        let (success, text, errors) = words(&arguments);
+        assert!(success && errors.is_empty(), "{errors}");
+        let mut lines = text.lines().map(str::trim);
+        assert_eq!(lines.next(), Some("40001  four"));
+        assert_eq!(lines.next(), Some("20000  one"));
+        assert_eq!(lines.next(), Some("100003 words, 5 of them different, in 4 files"));
+        assert_eq!(lines.next(), Some("1 files are no texts"));
+        assert!(lines.next().unwrap().ends_with("alone: the same words"), "{text}");
+    }
+}
+
+#[test]
+fn words_refuses_what_it_cannot_do_in_one_line() {
+    let cases: [(&[&str], &str); 6] = [
+        (&[], "say which directory: see --help"),
+        (&["/nowhere"], "cannot read the directory /nowhere: No such file or directory"),
+        (&["/dev/null"], "cannot read the directory /dev/null: Not a directory"),
+        (&[".", "--readers", "0"], "--readers takes a number from 1, not \"0\""),
+        (&[".", "--counters", "x"], "--counters takes a number from 1, not \"x\""),
+        (&[".", ".."], "unexpected argument \"..\""),
+    ];
+    for (arguments, message) in cases {
+        let arguments: Vec<_> = arguments.iter().map(std::ffi::OsStr::new).collect();
+        let (success, text, errors) = words(&arguments);
+        assert!(!success && text.is_empty(), "{arguments:?}: {text}");
+        assert!(errors.starts_with("words: ") && errors.contains(message), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}

@@ -1,5 +1,5 @@
 //! Multiprocessing for Rust on Linux: work that runs in another process, with typed results, pipes,
-//! shared memory and locks, and a parent that survives whatever becomes of it.
+//! queues, shared memory and locks, and a parent that survives whatever becomes of it.
 //!
 //! `#[process]` on a function makes a call of it *describe* work. [`spawn`](Process::spawn) does
 //! the work in a child process, `run` does it here.
@@ -47,6 +47,7 @@
 //! | choose how it is made | [`StartMethod`], [`set_start_method`] | `set_start_method`, `get_context` |
 //! | know who one is | [`current`], [`parent`], [`cpu_count`] | `current_process`, `parent_process`, `cpu_count` |
 //! | talk | [`pipe()`], [`duplex`], [`Sender`], [`Receiver`], [`Duplex`] | `Pipe` |
+//! | hand out work, collect results | [`Queue`] | `Queue`, `JoinableQueue`, `SimpleQueue` |
 //! | send files and sockets | [`Fd`] | `reduction.DupFd`, picklable sockets |
 //! | share memory | [`shm`]: [`Shared`](shm::Shared), [`SharedSlice`](shm::SharedSlice), [`SharedMut`](shm::SharedMut) | `Value`, `Array`, `shared_memory` |
 //! | lock, wait, count | [`sync`]: [`Mutex`](sync::Mutex), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Event`](sync::Event), [`Barrier`](sync::Barrier) and more | `Lock`, `Condition`, `Semaphore`, `Event`, `Barrier` |
@@ -65,7 +66,8 @@
 //! - **No signal hits the wrong process**: everything goes by pidfd, never by number.
 //! - **A message arrives whole or not at all**, whoever is killed while sending or receiving.
 //! - **Nobody waits for the dead**: a lock whose holder was killed is there at once, and says who it
-//!   was; its permits come back; whoever waits at a barrier is told ([`sync`]).
+//!   was; its permits come back; whoever waits at a barrier is told ([`sync`]). A queue loses at most
+//!   the item in the hands of the killed, and says when nobody is left.
 //! - **Nothing leaks**: no names in any file system, no descriptor in a child that it was not given,
 //!   no zombies, no helper threads. One helper process, the [fork server](StartMethod::Forkserver),
 //!   ends with its owner.
@@ -100,6 +102,7 @@ mod error;
 mod launch;
 mod pipe;
 mod process;
+pub mod queue;
 pub mod shm;
 pub mod sync;
 mod sys;
@@ -117,6 +120,9 @@ pub use process::{
     Builder, Child, ChildHandle, Current, Exit, Failure, JoinError, Output, Panic, Parent, Process,
     Stdio, active_children, cpu_count, current, init, parent, set_start_method, spawn,
     start_method,
+};
+pub use queue::{
+    GetError, GetTimeoutError, PutError, PutTimeoutError, Queue, TryGetError, TryPutError,
 };
 pub use wait::{Waitable, wait};
 pub use wire::{DecodeError, EncodeError, Fd};

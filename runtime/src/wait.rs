@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags};
 use crate::error::{Error, Result};
 use crate::pipe::{Duplex, Receiver};
 use crate::process::{Child, ChildHandle};
+use crate::queue::{LOOK_AGAIN, Queue};
 use crate::shm::Split;
 use crate::sys::poll::{self, Wait};
 
@@ -15,12 +16,31 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// What [`wait`] can wait for: a child's end, something to receive, or a descriptor of your own
-/// that can be read.
+/// What [`wait`] can wait for: a child's end, something to receive or to get, or a descriptor of your
+/// own that can be read.
 pub trait Waitable: sealed::Sealed {
-    /// The descriptor that is readable when there is nothing more to wait for.
+    /// The descriptor that is readable when there is nothing more to wait for, or when it is time to
+    /// [look](Self::look).
     #[doc(hidden)]
     fn readiness(&self) -> BorrowedFd<'_>;
+
+    /// Whether there is nothing more to wait for, where the descriptor alone does not tell; if not, it
+    /// will be readable at a time to look again.
+    #[doc(hidden)]
+    fn look(&self) -> Option<bool> {
+        None
+    }
+}
+
+impl<T> sealed::Sealed for Queue<T> {}
+impl<T> Waitable for Queue<T> {
+    fn readiness(&self) -> BorrowedFd<'_> {
+        self.bell()
+    }
+
+    fn look(&self) -> Option<bool> {
+        Some(self.listen())
+    }
 }
 
 macro_rules! waitable {
@@ -57,8 +77,9 @@ waitable! {
 /// Waits until at least one of `sources` is ready, and gives the places of those that are, in
 /// order. With a timeout (a `Duration`, or `None` for as long as it takes) it may give none.
 ///
-/// A child is ready when it has ended, a receiver when there is something to receive or no sender
-/// is left. Python's `connection.wait`, and `sentinel`.
+/// A child is ready when it has ended; a receiver when there is something to receive, or no sender
+/// is left; a [`Queue`] when there is something to get, or it is closed, or nobody else has it. With
+/// several that wait for one, another may be quicker to get it. Python's `connection.wait`, and `sentinel`.
 ///
 /// # Errors
 /// [`Error::Os`] if there are more sources than this process may have descriptors.
@@ -87,11 +108,36 @@ waitable! {
 /// # }
 /// ```
 pub fn wait(sources: &[&dyn Waitable], timeout: impl Into<Option<Duration>>) -> Result<Vec<usize>> {
-    let mut fds: Vec<_> =
-        sources.iter().map(|source| PollFd::new(source.readiness(), PollFlags::POLLIN)).collect();
     let wait = timeout.into().map_or(Wait::Forever, Wait::at_most);
-    poll::poll(&mut fds, wait)
-        .map_err(|error| Error::os(format!("wait for {} sources", sources.len()), error))?;
-    let ready = fds.iter().enumerate().filter(|(_, fd)| fd.any().unwrap_or(true));
-    Ok(ready.map(|(index, _)| index).collect())
+    loop {
+        let look = || -> Vec<_> { sources.iter().map(|source| source.look()).collect() };
+        let before = look();
+        let before_any = before.contains(&Some(true));
+        let (now, early) = match (before_any, before.contains(&Some(false))) {
+            // The others may be ready as well: all are told.
+            (true, _) => (Wait::Never, false),
+            // That nobody else has a queue any more is told by nobody.
+            (false, true) => wait.no_longer_than(LOOK_AGAIN),
+            (false, false) => (wait, false),
+        };
+        let fds = sources.iter().map(|source| source.readiness());
+        let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        poll::poll(&mut fds, now)
+            .map_err(|error| Error::os(format!("wait for {} sources", sources.len()), error))?;
+        let after = if before.contains(&Some(false)) { look() } else { before };
+        let ready: Vec<_> = fds
+            .iter()
+            .zip(after)
+            .enumerate()
+            .filter(|(_, (fd, look))| look.unwrap_or_else(|| fd.any().unwrap_or(true)))
+            .map(|(index, _)| index)
+            .collect();
+        // What is readable, and yet not ready, was a bell for others; and where something was there
+        // before, another was quicker.
+        let rung = fds.iter().any(|fd| fd.any().unwrap_or(true));
+        let missed = (early || rung || before_any) && !wait.is_over();
+        if !ready.is_empty() || !missed {
+            return Ok(ready);
+        }
+    }
 }

@@ -4,6 +4,8 @@
 pub mod crew;
 pub mod family;
 pub mod forgery;
+pub mod steps;
+pub mod storm;
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -17,6 +19,11 @@ use offspring::{Builder, Process, StartMethod, Stdio};
 
 /// How long a case may take before it counts as hung.
 pub const WATCHDOG: Duration = Duration::from_secs(120);
+
+/// How long the soak form of one may.
+fn watchdog() -> Duration {
+    if soak() { WATCHDOG * 30 } else { WATCHDOG }
+}
 
 const METHOD: &str = "OFFSPRING_TEST_START_METHOD";
 
@@ -102,7 +109,7 @@ pub fn run_with<P: Process<Output = ()>>(builder: &mut Builder, name: &str, case
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     let watched = child.handle();
     let watchdog = thread::spawn(move || {
-        let ended = watched.wait_timeout(WATCHDOG).is_ok_and(|status| status.is_some());
+        let ended = watched.wait_timeout(watchdog()).is_ok_and(|status| status.is_some());
         if ended {
             return None;
         }

@@ -11,10 +11,6 @@
 mod each_instruction;
 #[path = "storm_locks/ledger.rs"]
 mod ledger;
-#[path = "storm_locks/machinery.rs"]
-mod machinery;
-#[path = "storm_locks/steps.rs"]
-mod steps;
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -23,7 +19,6 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use ledger::{Ledger, NOT_ASKED, Taken, enter};
-use machinery::{Job, Random, SURVIVOR, Storm, Survivor, kills};
 use offspring::process;
 use offspring::shm::{Shareable, Shared};
 use offspring::sync::{
@@ -34,6 +29,7 @@ use offspring::sync::{
 use serde::{Deserialize, Serialize};
 use tests::each_start_method;
 use tests::family::until;
+use tests::storm::{Job, Random, SURVIVOR, Storm, Survivor, kills};
 
 /// As short as a wait can be that is one.
 fn moment(random: &Random) -> Duration {

@@ -4,6 +4,8 @@
 use std::process::{Child, Command};
 use std::time::Instant;
 
+use benches::locks::uncontended;
+use benches::queues::{self, NUMBERS, SAMPLES};
 use benches::{Block, Ping, Round, Sample, figure, measure, message, sums};
 use ipc_channel::ipc::{
     IpcBytesReceiver, IpcBytesSender, IpcOneShotServer, IpcReceiver, IpcSender, IpcSharedMemory,
@@ -18,11 +20,24 @@ enum Ends {
     Samples(IpcReceiver<Sample>, IpcSender<u64>),
     Blocks(IpcReceiver<Block>, IpcSender<u64>),
     Bytes(IpcBytesReceiver, IpcSender<u64>),
+    /// F
+    Items(Items, IpcSender<u64>),
     /// M2: segments, and a word before each and after each.
     Segments(IpcReceiver<IpcSharedMemory>, IpcReceiver<()>, IpcSender<()>),
     /// H1
     Shared(IpcReceiver<IpcSharedMemory>, IpcSender<f64>),
     Numbers(IpcReceiver<Vec<f64>>, IpcSender<f64>),
+}
+
+/// F: what goes through a channel that is used as a queue.
+#[derive(Serialize, Deserialize)]
+enum Items {
+    Numbers(IpcReceiver<u64>),
+    Samples(IpcReceiver<Sample>),
+    Blocks(IpcReceiver<Block>),
+    Bytes(IpcBytesReceiver),
+    /// Each goes back.
+    Questions(IpcReceiver<u64>),
 }
 
 /// The environment variable that makes this program a child, and says where its parent is.
@@ -51,6 +66,7 @@ fn be_child(round: &Round, server: String) {
         Ends::Samples(samples, seen) => take(seen, &mut || samples.recv().unwrap().look()),
         Ends::Blocks(blocks, seen) => take(seen, &mut || message::look(&blocks.recv().unwrap())),
         Ends::Bytes(bytes, seen) => take(seen, &mut || message::look(&bytes.recv().unwrap())),
+        Ends::Items(items, back) => consume(items, back),
         Ends::Segments(segments, sent, taken) => map_segments(round, segments, sent, taken),
         Ends::Shared(segments, sums) => {
             while let Ok(segment) = segments.recv() {
@@ -82,6 +98,14 @@ fn be_parent(round: &Round) {
             return figure("segment", measure::repeated(round, make), "us");
         }
         "M2" | "M2s" => hand_over_segments(round),
+        "F11" => {
+            let (tx, rx) = channel().unwrap();
+            return uncontended(round, "F11", || {
+                tx.send(NUMBERS[0]).unwrap();
+                assert_eq!(rx.recv().unwrap(), NUMBERS[0]);
+            });
+        }
+        work if work.starts_with('F') => produce(round),
         "H1" if round.variant == "values" => {
             let (tx, rx) = channel().unwrap();
             let (sums_tx, sums) = channel().unwrap();
@@ -132,6 +156,69 @@ fn be_parent(round: &Round) {
         }
     };
     child.wait().unwrap();
+}
+
+/// F: one producer and one consumer. Nobody else can receive.
+fn produce(round: &Round) -> Child {
+    let (back_tx, back) = channel().unwrap();
+    let start = |items| start(Ends::Items(items, back_tx));
+    let flow = |produce: &mut dyn FnMut(usize)| {
+        queues::flow(round, || (), produce, || back.recv().unwrap());
+    };
+    match round.work.as_str() {
+        "F9" | "F10" => {
+            let (tx, rx) = channel().unwrap();
+            let child = start(Items::Questions(rx));
+            measure::round_trips(round, || {
+                tx.send(NUMBERS[0]).unwrap();
+                assert_eq!(back.recv().unwrap(), NUMBERS[0]);
+            });
+            child
+        }
+        "F4" => {
+            let (tx, rx) = channel().unwrap();
+            let child = start(Items::Samples(rx));
+            flow(&mut |share| queues::produce(&SAMPLES, share, |item| tx.send(item).unwrap()));
+            child
+        }
+        "F5" | "F6" | "F7" => {
+            let (tx, rx) = channel().unwrap();
+            let child = start(Items::Blocks(rx));
+            let blocks = queues::blocks(round);
+            flow(&mut |share| queues::produce(&blocks, share, |item| tx.send(item).unwrap()));
+            child
+        }
+        "F5b" | "F6b" | "F7b" => {
+            let (tx, rx) = bytes_channel().unwrap();
+            let child = start(Items::Bytes(rx));
+            let messages = queues::messages(round);
+            flow(&mut |share| queues::produce(&messages, share, |item| tx.send(item).unwrap()));
+            child
+        }
+        _ => {
+            let (tx, rx) = channel().unwrap();
+            let child = start(Items::Numbers(rx));
+            flow(&mut |share| queues::produce(&NUMBERS, share, |item| tx.send(item).unwrap()));
+            child
+        }
+    }
+}
+
+fn consume(items: Items, back: IpcSender<u64>) {
+    let consume = |get: &mut dyn FnMut() -> u64| {
+        queues::consume(|| (), get, |sum| back.send(sum).unwrap());
+    };
+    match items {
+        Items::Numbers(numbers) => consume(&mut || numbers.recv().unwrap()),
+        Items::Samples(samples) => consume(&mut || samples.recv().unwrap().look()),
+        Items::Blocks(blocks) => consume(&mut || message::look(&blocks.recv().unwrap())),
+        Items::Bytes(bytes) => consume(&mut || message::look(&bytes.recv().unwrap())),
+        Items::Questions(questions) => {
+            while let Ok(question) = questions.recv() {
+                back.send(question).unwrap();
+            }
+        }
+    }
 }
 
 /// A small segment: a page.

@@ -81,18 +81,19 @@ mod condvar;
 mod detector;
 mod errors;
 mod event;
+pub(crate) mod gate;
 mod holder;
 mod kernel;
 mod lock;
 mod mutex;
 mod once;
 mod order;
-mod raw;
+pub(crate) mod raw;
 mod reentrant;
 mod rwlock;
 mod semaphore;
-mod slots;
-mod spin;
+pub(crate) mod slots;
+pub(crate) mod spin;
 mod waiters;
 
 use std::fmt;
@@ -120,7 +121,7 @@ pub use semaphore::{
 };
 
 /// Whether locks can be had on this system.
-fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     robust::check().map_err(|robust::Unsupported| Error::NoRobustLocks)
 }
 

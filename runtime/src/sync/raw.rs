@@ -176,6 +176,22 @@ impl RawMutex {
     }
 }
 
+impl RawMutex {
+    /// As [`enter`](Self::enter), but not beyond this time; `None` as well if the thread has it
+    /// already. Tells how the mutex was.
+    ///
+    /// # Safety
+    /// As [`enter`](Self::enter).
+    #[inline]
+    pub(crate) unsafe fn enter_within(&self, wait: Wait) -> Option<(Guard<'_>, Taken)> {
+        // SAFETY: the caller's promise.
+        let taken = unsafe { self.lock(wait, || Ok::<_, Infallible>(())) };
+        let taken = taken.ok()?;
+        // Only now: a guard that is made gives the mutex back.
+        Some((Guard(Some(self)), taken))
+    }
+}
+
 /// Gives a [`RawMutex`] back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Guard<'a>(Option<&'a RawMutex>);

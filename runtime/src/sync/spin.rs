@@ -15,13 +15,24 @@ thread_local! {
 
 /// One wait's looks.
 #[derive(Debug)]
-pub(super) struct Spin {
+pub(crate) struct Spin {
     left: u32,
     pause: u32,
+    first: u32,
 }
 
 impl Spin {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::from_pause(FIRST_PAUSE)
+    }
+
+    /// Eight times as long, for what others need longer to make: a message, and not the end of a few
+    /// instructions.
+    pub(crate) fn long() -> Self {
+        Self::from_pause(FIRST_PAUSE * 8)
+    }
+
+    fn from_pause(pause: u32) -> Self {
         let (looks, without) = PAYS.get();
         let left = match looks {
             0 if without >= TRY_AGAIN => LOOKS,
@@ -31,16 +42,16 @@ impl Spin {
             }
             _ => looks,
         };
-        Self { left, pause: FIRST_PAUSE }
+        Self { left, pause, first: pause }
     }
 
     /// None at all.
-    pub(super) fn none() -> Self {
-        Self { left: 0, pause: FIRST_PAUSE }
+    pub(crate) fn none() -> Self {
+        Self { left: 0, pause: FIRST_PAUSE, first: FIRST_PAUSE }
     }
 
     /// Pauses before another look; false, at once, if it is time to sleep.
-    pub(super) fn pause(&mut self) -> bool {
+    pub(crate) fn pause(&mut self) -> bool {
         if self.left == 0 {
             return false;
         }
@@ -57,8 +68,8 @@ impl Spin {
     }
 
     /// What it looked for has come.
-    pub(super) fn paid(&self) {
-        if self.pause > FIRST_PAUSE {
+    pub(crate) fn paid(&self) {
+        if self.pause > self.first {
             PAYS.set((LOOKS, 0));
         }
     }

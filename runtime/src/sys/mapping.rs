@@ -28,28 +28,41 @@ impl Mapping {
     pub(crate) fn read_only(fd: BorrowedFd<'_>, len: usize) -> nix::Result<Self> {
         // Private: of such a file, kernels before 6.7 refuse a shared mapping. As nobody writes, it is
         // the same memory.
-        Self::new(fd, len, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE)
+        Self::new(fd, 0, len, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE)
     }
 
     /// The same, with all of the pages at once.
     pub(crate) fn populated(fd: BorrowedFd<'_>, len: usize) -> nix::Result<Self> {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE;
-        Self::new(fd, len, ProtFlags::PROT_READ, flags)
+        Self::new(fd, 0, len, ProtFlags::PROT_READ, flags)
     }
 
     /// Maps the first `len` bytes for reading and writing. The file may be shorter: what lies
     /// beyond its end must not be touched before it has grown.
     pub(crate) fn writable(fd: BorrowedFd<'_>, len: usize) -> nix::Result<Self> {
-        Self::new(fd, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED)
+        Self::writable_at(fd, 0, len)
     }
 
-    fn new(fd: BorrowedFd<'_>, len: usize, prot: ProtFlags, flags: MapFlags) -> nix::Result<Self> {
+    /// The same for `len` bytes from `offset` on, which is a multiple of a page.
+    pub(crate) fn writable_at(fd: BorrowedFd<'_>, offset: usize, len: usize) -> nix::Result<Self> {
+        let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        Self::new(fd, offset, len, prot, MapFlags::MAP_SHARED)
+    }
+
+    fn new(
+        fd: BorrowedFd<'_>,
+        offset: usize,
+        len: usize,
+        prot: ProtFlags,
+        flags: MapFlags,
+    ) -> nix::Result<Self> {
         let size = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
         if len > isize::MAX as usize {
             return Err(Errno::ENOMEM);
         }
+        let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
         // SAFETY: a fresh mapping, at an address of the kernel's choice, replaces nothing.
-        let start = unsafe { mmap(None, size, prot, flags, fd, 0) }?;
+        let start = unsafe { mmap(None, size, prot, flags, fd, offset) }?;
         Ok(Self { start: start.cast(), len })
     }
 

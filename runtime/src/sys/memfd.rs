@@ -48,22 +48,46 @@ pub(crate) fn seal(fd: BorrowedFd<'_>, seals: SealFlag) -> nix::Result<()> {
 ///
 /// Fails where they do not fit, so that touching them later never does.
 pub(crate) fn allocate(fd: BorrowedFd<'_>, len: usize) -> nix::Result<()> {
-    fits(len)?;
-    let size = libc::off_t::try_from(len).map_err(|_| Errno::EFBIG)?;
+    allocate_range(fd, 0, len)
+}
+
+/// The same for the bytes from `from` to `to`, where there may be a hole.
+pub(crate) fn allocate_range(fd: BorrowedFd<'_>, from: usize, to: usize) -> nix::Result<()> {
+    has_memory(to - from)?;
+    may_be_as_long(to)?;
+    let offset = |bytes: usize| libc::off_t::try_from(bytes).map_err(|_| Errno::EFBIG);
+    let (from, to) = (offset(from)?, offset(to)?);
     // In pieces: what a signal interrupts is undone, and begins anew.
     const PIECE: libc::off_t = 64 << 20;
-    (0..size).step_by(PIECE as usize).try_for_each(|from| {
-        let len = PIECE.min(size - from);
+    (from..to).step_by(PIECE as usize).try_for_each(|from| {
+        let len = PIECE.min(to - from);
         retry(|| fallocate(fd, FallocateFlags::empty(), from, len))
     })
 }
 
+/// Gives the memory of these bytes back to the system; they are zeros then.
+pub(crate) fn give_back(fd: BorrowedFd<'_>, from: usize, to: usize) -> nix::Result<()> {
+    let offset = |bytes: usize| libc::off_t::try_from(bytes).map_err(|_| Errno::EFBIG);
+    let (from, to) = (offset(from)?, offset(to)?);
+    let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    retry(|| fallocate(fd, hole, from, to - from))
+}
+
 /// An error if a file of this length is more than there is memory for, or than the process may make.
 pub(crate) fn fits(len: usize) -> nix::Result<()> {
+    has_memory(len)?;
+    may_be_as_long(len)
+}
+
+fn has_memory(len: usize) -> nix::Result<()> {
     // Without this look the kernel would take what it can, and then start to kill processes.
     if len > memory::CHECKED_FROM && len as u64 > memory::available() {
         return Err(Errno::ENOMEM);
     }
+    Ok(())
+}
+
+fn may_be_as_long(len: usize) -> nix::Result<()> {
     // Beyond this limit the kernel not only refuses, it sends a signal that ends the process.
     if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(soft, _)| len as u64 > soft) {
         return Err(Errno::EFBIG);
@@ -71,11 +95,16 @@ pub(crate) fn fits(len: usize) -> nix::Result<()> {
     Ok(())
 }
 
+/// Whether a file has these seals.
+pub(crate) fn is_sealed(fd: BorrowedFd<'_>, seals: SealFlag) -> bool {
+    let has = fcntl(fd, FcntlArg::F_GET_SEALS);
+    has.is_ok_and(|has| SealFlag::from_bits_retain(has).contains(seals))
+}
+
 /// The length of a file that has these seals, or `None` if it has not: it could shrink under a
 /// mapping of it. Nor is one with holes, which could claim any length.
 pub(crate) fn sealed_len(fd: BorrowedFd<'_>, seals: SealFlag) -> Option<u64> {
-    let has = fcntl(fd, FcntlArg::F_GET_SEALS).ok()?;
-    if !SealFlag::from_bits_retain(has).contains(seals) {
+    if !is_sealed(fd, seals) {
         return None;
     }
     let stat = nix::sys::stat::fstat(fd).ok()?;

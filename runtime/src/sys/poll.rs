@@ -38,6 +38,11 @@ impl Wait {
         }
     }
 
+    /// Whether there is no time left.
+    pub(crate) fn is_over(self) -> bool {
+        self.remaining().is_some_and(|left| left.is_zero())
+    }
+
     fn remaining(self) -> Option<Duration> {
         match self {
             Self::Never => Some(Duration::ZERO),

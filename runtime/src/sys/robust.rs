@@ -263,6 +263,8 @@ impl Thread {
         if word.value.load(Ordering::Relaxed) & OWNER != self.tid {
             return;
         }
+        // What it was woken for stays pending.
+        let before = self.head().pending.load(Ordering::Relaxed);
         self.set_pending(word.entry());
         self.unlink(word);
         compiler_fence(Ordering::SeqCst);
@@ -272,7 +274,7 @@ impl Thread {
         if alone.is_err() {
             word.value.store(value | WAITERS, Ordering::SeqCst);
         }
-        self.set_pending(0);
+        self.set_pending(if before == word.entry() { 0 } else { before });
     }
 
     /// Does something to `futex` and wakes its sleepers, or sleeps on it. If the thread dies

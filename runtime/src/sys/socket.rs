@@ -158,26 +158,25 @@ pub(crate) fn recv(
 
 /// Whether the other end is gone and nothing is left to read, as far as that is known.
 pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
-    matches!(peek(socket), Ok(0))
+    matches!(peek(socket, &mut [0]), Ok(0))
 }
 
 /// Whether a packet of no bytes, just received, was the end of the stream.
 pub(crate) fn has_ended(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(socket, PollFlags::POLLHUP)];
     let closed = poll::poll(&mut fds, Wait::Never).is_ok_and(|ready| ready > 0);
-    closed && !matches!(peek(socket), Ok(1))
+    closed && !matches!(peek(socket, &mut [0]), Ok(1))
 }
 
-/// How much can be read, if that is 0 or more.
-fn peek(socket: BorrowedFd<'_>) -> nix::Result<usize> {
-    let mut byte = [0u8];
+/// Copies the beginning of the next packet, which stays where it is, and says how much that is.
+pub(crate) fn peek(socket: BorrowedFd<'_>, start: &mut [u8]) -> nix::Result<usize> {
     loop {
-        // SAFETY: one byte of room is given and one is claimed.
+        // SAFETY: so much room is given as is claimed.
         let got = unsafe {
             libc::recv(
                 socket.as_raw_fd(),
-                byte.as_mut_ptr().cast(),
-                1,
+                start.as_mut_ptr().cast(),
+                start.len(),
                 libc::MSG_PEEK | libc::MSG_DONTWAIT,
             )
         };

@@ -114,23 +114,25 @@ pub(crate) fn serialize_move<S: Serializer>(
     gone: &Arc<AtomicBool>,
     what: &str,
 ) -> Result<(), S::Error> {
-    CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
+    let moved = CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
         Some(Crossing::Outward(_, moves)) => {
             if gone.swap(true, Ordering::SeqCst) {
-                return Err(S::Error::custom(format!("this {what} was sent already")));
+                return Err(format!("this {what} was sent already"));
             }
             moves.0.push(Arc::clone(gone));
             Ok(())
         }
         _ => Err(only_while_sent(what)),
-    })
+    });
+    // Here, as an error of a user's serialiser runs a user's code.
+    moved.map_err(S::Error::custom)
 }
 
-fn only_while_sent<E: serde::ser::Error>(what: &str) -> E {
-    E::custom(format!(
+fn only_while_sent(what: &str) -> String {
+    format!(
         "a {what} can be serialised only while it is sent to another process: as an argument, a \
-         result, or through a pipe"
-    ))
+         result, through a pipe or a queue"
+    )
 }
 
 thread_local! {
@@ -199,15 +201,14 @@ pub(crate) fn serialize_handle<'a, S: Serializer>(
     let place = CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
         Some(Crossing::Outward(handles, _)) => {
             let fds = fds.into_iter().map(sys::fd::duplicate).collect::<Result<_, _>>();
-            let fds = fds.map_err(|error| {
-                S::Error::custom(format!("no descriptor for a copy of a {what}: {error}"))
-            })?;
+            let fds =
+                fds.map_err(|error| format!("no descriptor for a copy of a {what}: {error}"))?;
             handles.push(Handle { what: number_of(what), fds, numbers });
             Ok((handles.len() - 1) as u32)
         }
         _ => Err(only_while_sent(what)),
-    })?;
-    place.serialize(serializer)
+    });
+    place.map_err(S::Error::custom)?.serialize(serializer)
 }
 
 /// The handle of the type `what` that was serialised by [`serialize_handle`]. It has a descriptor at
@@ -217,22 +218,20 @@ pub(crate) fn deserialize_handle<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Handle, D::Error> {
     let place = u32::deserialize(deserializer)? as usize;
-    CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
+    let handle = CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
         Some(Crossing::Inward(handles)) => {
-            let handle = handles.get_mut(place);
-            let handle = handle.ok_or_else(|| D::Error::custom(format!("a {what} is missing")))?;
+            let handle = handles.get_mut(place).ok_or_else(|| format!("a {what} is missing"))?;
             match handle.take_if(|handle| handle.what == number_of(what)) {
                 Some(handle) => Ok(handle),
                 None if handle.is_some() => {
-                    Err(D::Error::custom(format!("another handle came in place of a {what}")))
+                    Err(format!("another handle came in place of a {what}"))
                 }
-                None => Err(D::Error::custom(format!("one handle came for two {what}s"))),
+                None => Err(format!("one handle came for two {what}s")),
             }
         }
-        _ => Err(D::Error::custom(format!(
-            "a {what} can be deserialised only from what another process has sent"
-        ))),
-    })
+        _ => Err(format!("a {what} can be deserialised only from what another process has sent")),
+    });
+    handle.map_err(D::Error::custom)
 }
 
 /// As [`serialize_handle`], for a handle that is nothing but a descriptor.

@@ -15,7 +15,9 @@ pub use descriptor::Fd;
 pub(crate) use handles::{
     Handle, deserialize_fd, deserialize_handle, serialize_fd, serialize_handle, serialize_move,
 };
-pub(crate) use packet::{Kind, Packet, RecvFailure, SendFailure, prepare, recv, send};
+pub(crate) use packet::{
+    Kind, Packet, Parcel, RecvFailure, SendFailure, next_tag, prepare, recv, recv_then, send,
+};
 
 #[cfg(test)]
 mod tests;

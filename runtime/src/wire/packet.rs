@@ -109,61 +109,117 @@ pub(crate) fn send(
     fds: &[BorrowedFd<'_>],
     wait: Wait,
 ) -> Result<(), SendFailure> {
-    if payload.len() <= INLINE_MAX {
-        match send_as(socket, kind, payload, false, fds, wait) {
-            // This machine's sockets have smaller buffers than is usual.
-            Err(SendFailure::Os(error)) if error.raw_os_error() == Some(libc::EMSGSIZE) => {}
-            done => return done,
-        }
-    }
-    send_as(socket, kind, payload, true, fds, wait)
+    Parcel::new(payload, fds)?.send(socket, (kind, 0), wait)
 }
 
-fn send_as(
-    socket: BorrowedFd<'_>,
-    kind: Kind,
-    payload: &[u8],
-    in_file: bool,
-    fds: &[BorrowedFd<'_>],
-    wait: Wait,
-) -> Result<(), SendFailure> {
-    let mut flags = 0;
-    let mut inline = payload;
-    let file;
-    let carrier;
-    let mut carried: Vec<BorrowedFd<'_>>;
-    let mut descriptors = fds;
-    if in_file || fds.len() > MAX_FDS {
-        carried = Vec::with_capacity(MAX_FDS);
-        if in_file {
-            file = memfd::sealed(payload).map_err(SendFailure::Os)?;
+/// The number of the packet that is next to be received; `None` if there is none, or it is none of
+/// ours.
+pub(crate) fn next_tag(socket: BorrowedFd<'_>) -> nix::Result<Option<u16>> {
+    let mut start = [0; 4];
+    match socket::peek(socket, &mut start) {
+        Ok(4) => Ok(Some(u16::from_le_bytes([start[2], start[3]]))),
+        Ok(_) | Err(Errno::EAGAIN) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// What is to be sent, made ready: sending it copies no more than fits into a packet.
+pub(crate) struct Parcel<'a> {
+    payload: &'a [u8],
+    fds: &'a [BorrowedFd<'a>],
+    /// The payload, if it is long.
+    file: Option<OwnedFd>,
+    /// The descriptors, if they are many.
+    carrier: Option<OwnedFd>,
+}
+
+impl<'a> Parcel<'a> {
+    pub(crate) fn new(payload: &'a [u8], fds: &'a [BorrowedFd<'a>]) -> Result<Self, SendFailure> {
+        let mut parcel = Self { payload, fds, file: None, carrier: None };
+        if payload.len() > INLINE_MAX {
+            parcel.put_into_file()?;
+        }
+        parcel.put_into_carrier()?;
+        Ok(parcel)
+    }
+
+    fn put_into_file(&mut self) -> Result<(), SendFailure> {
+        self.file = Some(memfd::sealed(self.payload).map_err(SendFailure::Os)?);
+        Ok(())
+    }
+
+    fn put_into_carrier(&mut self) -> Result<(), SendFailure> {
+        let own = usize::from(self.file.is_some());
+        if self.carrier.is_none() && own + self.fds.len() > MAX_FDS {
+            self.carrier = Some(fill_carrier(self.fds)?);
+        }
+        Ok(())
+    }
+
+    /// Sends it, with a number that [`next_tag`] tells before it is received.
+    pub(crate) fn send(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        kind: (Kind, u16),
+        wait: Wait,
+    ) -> Result<(), SendFailure> {
+        match self.try_send(socket, kind, wait) {
+            // This machine's sockets have smaller buffers than is usual.
+            Err(SendFailure::Os(error))
+                if error.raw_os_error() == Some(libc::EMSGSIZE) && self.file.is_none() =>
+            {
+                self.put_into_file()?;
+                self.put_into_carrier()?;
+                self.try_send(socket, kind, wait)
+            }
+            done => done,
+        }
+    }
+
+    fn try_send(
+        &self,
+        socket: BorrowedFd<'_>,
+        (kind, tag): (Kind, u16),
+        wait: Wait,
+    ) -> Result<(), SendFailure> {
+        let mut flags = 0;
+        let mut inline = self.payload;
+        let mut carried = Vec::new();
+        if let Some(file) = &self.file {
             carried.push(file.as_fd());
             flags |= IN_FILE;
             inline = &[];
         }
-        if carried.len() + fds.len() > MAX_FDS {
-            carrier = fill_carrier(fds)?;
+        if let Some(carrier) = &self.carrier {
             carried.push(carrier.as_fd());
             flags |= IN_CARRIER;
-        } else {
-            carried.extend_from_slice(fds);
         }
-        descriptors = &carried;
-    }
+        let descriptors = if carried.is_empty() {
+            self.fds
+        } else {
+            if self.carrier.is_none() {
+                carried.extend_from_slice(self.fds);
+            }
+            &carried
+        };
 
-    let mut header = [0; HEADER];
-    header[0] = kind.0;
-    header[1] = flags;
-    header[4..8].copy_from_slice(&(fds.len() as u32).to_le_bytes());
-    header[8..].copy_from_slice(&(payload.len() as u64).to_le_bytes());
-    let parts = [IoSlice::new(&header), IoSlice::new(inline)];
-    let mut last = false;
-    loop {
-        match socket::send(socket, &parts, descriptors, wait == Wait::Forever) {
-            Err(Errno::EAGAIN) if last || wait == Wait::Never => return Err(SendFailure::TimedOut),
-            // Poll says "writable" only when three quarters are free: there may be room before.
-            Err(Errno::EAGAIN) => last = !poll::writable(socket, wait)?,
-            done => return Ok(done?),
+        let mut header = [0; HEADER];
+        header[0] = kind.0;
+        header[1] = flags;
+        header[2..4].copy_from_slice(&tag.to_le_bytes());
+        header[4..8].copy_from_slice(&(self.fds.len() as u32).to_le_bytes());
+        header[8..].copy_from_slice(&(self.payload.len() as u64).to_le_bytes());
+        let parts = [IoSlice::new(&header), IoSlice::new(inline)];
+        let mut last = false;
+        loop {
+            match socket::send(socket, &parts, descriptors, wait == Wait::Forever) {
+                Err(Errno::EAGAIN) if last || wait == Wait::Never => {
+                    return Err(SendFailure::TimedOut);
+                }
+                // Poll says "writable" only when three quarters are free: there may be room before.
+                Err(Errno::EAGAIN) => last = !poll::writable(socket, wait)?,
+                done => return Ok(done?),
+            }
         }
     }
 }
@@ -206,11 +262,22 @@ pub(crate) fn recv<R>(
     wait: Wait,
     consume: impl FnOnce(Packet<'_>) -> R,
 ) -> Result<R, RecvFailure> {
+    recv_then(socket, wait, || {}, consume)
+}
+
+/// As [`recv`]; calls `received` as soon as the packet is out of the socket, before a long payload is
+/// mapped.
+pub(crate) fn recv_then<R>(
+    socket: BorrowedFd<'_>,
+    wait: Wait,
+    received: impl FnOnce(),
+    consume: impl FnOnce(Packet<'_>) -> R,
+) -> Result<R, RecvFailure> {
     // Taken, not borrowed: `consume` decodes, and a user's `Deserialize` may receive in its turn.
     let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
     buffer.clear();
     buffer.reserve(HEADER + INLINE_MAX);
-    let result = recv_into(socket, wait, &mut buffer, consume);
+    let result = recv_into(socket, wait, &mut buffer, received, consume);
     let _ = BUFFER.try_with(|kept| kept.set(buffer));
     result
 }
@@ -219,6 +286,7 @@ fn recv_into<R>(
     socket: BorrowedFd<'_>,
     wait: Wait,
     buffer: &mut Vec<u8>,
+    then: impl FnOnce(),
     consume: impl FnOnce(Packet<'_>) -> R,
 ) -> Result<R, RecvFailure> {
     let mut fds = Vec::new();
@@ -232,6 +300,7 @@ fn recv_into<R>(
             done => break done?,
         }
     };
+    then();
     if received.len == 0 {
         // None of ours is empty; if it is not the end, somebody else has sent it.
         return Err(if socket::has_ended(socket) {

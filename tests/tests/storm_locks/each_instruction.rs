@@ -2,21 +2,17 @@
 //! a lock, of giving it back, of waking others and of being woken. Another thread waits meanwhile,
 //! and has nobody else to wake it: if it hangs, the watchdog barks.
 
-use std::os::unix::process::ExitStatusExt;
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::thread;
 
 use offspring::shm::Shared;
 use offspring::sync::{
     Barrier, BarrierError, Condvar, DeadlockDetector, Event, LockAllError, LockError, Mutex, Once,
     OnceError, PoisonError, ReentrantLock, RwLock, Semaphore, TryLockError, lock_all,
 };
-use offspring::{Child, Duplex, JoinError, duplex, process};
+use offspring::{Duplex, duplex, process};
 use serde::{Deserialize, Serialize};
-use tests::crew::{is_asleep, until_asleep};
 use tests::each_start_method;
-use tests::family::{not_tested, until};
-
-use super::steps::{self, Steps};
+use tests::steps::{self, Steps, sleeper, stepping_sleeper, sweep, was_killed};
 
 /// A lock, and one way of taking it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,38 +91,6 @@ fn take_and_give_back(way: Way) {
     assert_eq!(way.with(|| {}), None);
 }
 
-/// A thread that does this, and sleeps over it.
-fn sleeper<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> ScopedJoinHandle<'scope, T> {
-    let (tell, told) = std::sync::mpsc::channel();
-    let thread = scope.spawn(move || {
-        tell.send(nix::unistd::gettid().as_raw()).unwrap();
-        work()
-    });
-    let tid = told.recv().unwrap();
-    until(|| thread.is_finished() || is_asleep(tid));
-    thread
-}
-
-/// A process that sleeps, and whose instructions are counted from when it wakes.
-fn stepping_sleeper(child: Child<()>, steps: &Steps) -> Child<()> {
-    until_asleep(child.pid().cast_signed());
-    child.signal(steps::BEGIN).unwrap();
-    until(|| steps.have_begun() && is_asleep(child.pid().cast_signed()));
-    child
-}
-
-/// Whether it was killed; otherwise it has come to its end.
-fn was_killed(child: Child<()>) -> bool {
-    match child.join() {
-        Ok(()) => false,
-        Err(JoinError::Exited(exit)) if exit.status().signal() == Some(9) => true,
-        Err(other) => panic!("{other}"),
-    }
-}
-
 /// Whoever is named must be the victim; that nobody is, is nothing to be ashamed of.
 #[track_caller]
 fn assert_named(died: Option<u32>, victim: u32) {
@@ -178,29 +142,6 @@ fn dies_woken(holder: &Way, victim: &Way, waiter: &Way, steps: &Shared<Steps>) -
         assert_named(waiter.join().unwrap(), victim);
         killed
     })
-}
-
-/// Has one die at each of its instructions, or at a good many of them: at most of the first.
-fn sweep(
-    what: &str,
-    mut dies: impl FnMut(&Shared<Steps>) -> bool,
-) -> Result<(), Box<dyn std::error::Error>> {
-    if !steps::POSSIBLE {
-        not_tested("death at each instruction", "it is done by the trap flag of x86-64");
-        return Ok(());
-    }
-    let unhurt = Steps::new(u64::MAX)?;
-    assert!(!dies(&unhurt));
-    let steps = unhurt.counted();
-    let tries = if tests::soak() { 300 } else { 24 };
-    eprintln!("\n{what}: some of {steps} instructions");
-    let mut limits: Vec<_> = (0..tries).map(|n| steps * n * n / (tries * tries)).collect();
-    limits.dedup();
-    for limit in limits {
-        eprint!("{limit} "); // what is last is what it hangs at
-        assert!(dies(&Steps::new(limit)?));
-    }
-    Ok(())
 }
 
 /// All of it, with a new lock for each try: by its holder, its victim, and who waits.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 use offspring::shm::Shareable;
 use offspring::sync::{PoisonCause, PoisonError};
 
-use super::machinery::Storm;
+use tests::storm::Storm;
 
 const LOG: usize = 512;
 

@@ -1,9 +1,10 @@
-//! Ours: every start method, pipes with values and with bytes, locks, shared memory.
+//! Ours: every start method, pipes with values and with bytes, queues, locks, shared memory.
 //!
 //! - here: processes and pipes
-//! - [`locks`], [`shared`]: the rest
+//! - [`queues`], [`locks`], [`shared`]: the rest
 
 mod locks;
+mod queues;
 mod shared;
 
 use benches::{Block, Ping, Round, Sample, measure, memory, message};
@@ -65,6 +66,7 @@ fn main() -> offspring::Result<()> {
     match round.work.as_str() {
         "I" => idle(&round),
         "E1" => round_trips(&round),
+        work if work.starts_with('F') => queues::run(&round),
         work if work.starts_with(['G', 'S']) => locks::run(&round),
         work if work.starts_with(['M', 'H']) => shared::run(&round),
         "E5" => {

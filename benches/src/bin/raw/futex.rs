@@ -9,7 +9,7 @@ use nix::libc;
 use crate::locks::{Barrier, Event, Lock, Place, Semaphore};
 
 /// Sleeps, if the word is `expected`, until it is woken, or for no reason.
-fn sleep(word: &AtomicU32, expected: u32) {
+pub(crate) fn sleep(word: &AtomicU32, expected: u32) {
     let no_timeout = null::<libc::timespec>();
     // SAFETY: the kernel reads a word that is there.
     unsafe {
@@ -17,7 +17,7 @@ fn sleep(word: &AtomicU32, expected: u32) {
     }
 }
 
-fn wake(word: &AtomicU32, sleepers: i32) {
+pub(crate) fn wake(word: &AtomicU32, sleepers: i32) {
     // SAFETY: the kernel takes the word's address only.
     unsafe {
         libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE, sleepers);

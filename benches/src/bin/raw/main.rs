@@ -3,6 +3,7 @@
 //!
 //! - here: `fork` and `posix_spawn`
 //! - [`pipes`]: packet sockets and pipes
+//! - [`queues`]: queues made of a pipe, and of [`rings`] in shared memory
 //! - [`locks`]: the locks of glibc, and what processes do with [`futex`]es
 //! - [`shared`]: memory that forks share, and memory that is handed over
 //! - [`segments`]: making, handing over and mapping the latter
@@ -11,6 +12,8 @@ mod futex;
 mod locks;
 mod pipes;
 mod pthread;
+mod queues;
+mod rings;
 mod segments;
 mod shared;
 
@@ -39,6 +42,7 @@ fn main() {
         ("E1", _) => pipes::round_trips_socket(&round),
         (work, "pipe") if work.starts_with('E') => pipes::one_way_pipe(&round),
         (work, _) if work.starts_with('E') => pipes::one_way_socket(&round),
+        (work, _) if work.starts_with('F') => queues::run(&round),
         (work, _) if work.starts_with(['G', 'S']) => locks::run(&round),
         (work, _) if work.starts_with(['M', 'H']) => segments::run(&round),
         (_, "fork") => measure::starts(&round, || forked(|| ()), wait),

@@ -88,8 +88,8 @@ fn both(round: &Round, turn: impl Fn() + Sync) -> [Turns; 2] {
     })
 }
 
-/// S3: `answer` is what the other thread does in a round trip.
-fn round_trips(round: &Round, mut answer: impl FnMut() + Send, ask: impl FnMut()) {
+/// F9, F10, S3: `answer` is what the other thread does in a round trip.
+pub(crate) fn round_trips(round: &Round, mut answer: impl FnMut() + Send, ask: impl FnMut()) {
     thread::scope(|scope| {
         scope.spawn(move || (0..round.trips()).for_each(|_| answer()));
         measure::round_trips(round, ask);

@@ -13,23 +13,27 @@ use std::time::{Duration, SystemTime};
 
 use offspring::{Child, JoinError, Receiver, Sender, Waitable, pipe};
 use serde::{Deserialize, Serialize};
-use tests::family::until;
+
+use crate::family::until;
 
 /// How many are killed in each storm.
-pub(crate) fn kills() -> usize {
-    if tests::soak() { 10_000 } else { 1000 }
+pub fn kills() -> usize {
+    if crate::soak() { 10_000 } else { 1000 }
 }
 
 /// Numbers that nobody foresees, and that are the same again for the same seed (xorshift64*).
 #[derive(Debug)]
-pub(crate) struct Random(Cell<u64>);
+pub struct Random(Cell<u64>);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Those of this seed.
+    pub fn new(seed: u64) -> Self {
         Self(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
     }
 
-    pub(crate) fn next(&self) -> u64 {
+    /// Any number.
+    #[allow(clippy::should_implement_trait, reason = "it has no end")]
+    pub fn next(&self) -> u64 {
         let mut x = self.0.get();
         x ^= x >> 12;
         x ^= x << 25;
@@ -38,17 +42,19 @@ impl Random {
         x.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    pub(crate) fn below(&self, n: u64) -> u64 {
+    /// A number less than `n`.
+    pub fn below(&self, n: u64) -> u64 {
         (self.next() >> 32) % n
     }
 
-    pub(crate) fn one_in(&self, n: u64) -> bool {
+    /// Whether it is one time out of `n`.
+    pub fn one_in(&self, n: u64) -> bool {
         self.below(n) == 0
     }
 
     /// Holds this thread up for a moment of no particular length. Nothing waits for anything here:
     /// it is for being hit somewhere else each time.
-    pub(crate) fn dawdle(&self) {
+    pub fn dawdle(&self) {
         match self.below(4) {
             0 => {}
             1 => (0..self.below(3000)).for_each(|_| spin_loop()),
@@ -60,27 +66,29 @@ impl Random {
 
 /// What a process that is to be killed is told about itself.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Job {
+pub struct Job {
     /// Which one it is: numbers of processes come again, these do not.
-    pub(crate) serial: u64,
+    pub serial: u64,
     seed: u64,
     at_work: Sender<u64>,
 }
 
 impl Job {
     /// Says that it is at work now; from here on it may be killed.
-    pub(crate) fn begin(&self) -> Random {
+    pub fn begin(&self) -> Random {
         self.at_work.send(self.serial).unwrap();
         Random::new(self.seed)
     }
 }
 
 /// Starts processes and kills them.
-pub(crate) struct Storm {
+#[derive(Debug)]
+pub struct Storm {
     seed: u64,
-    pub(crate) random: Random,
+    /// What decides who is killed, and when.
+    pub random: Random,
     /// Those who were killed, and their process numbers.
-    pub(crate) dead: HashMap<u64, u32>,
+    pub dead: HashMap<u64, u32>,
     alive: Vec<(u64, Child<()>)>,
     started: u64,
     tell: Sender<u64>,
@@ -89,11 +97,22 @@ pub(crate) struct Storm {
 }
 
 impl Storm {
-    pub(crate) fn new() -> Self {
+    /// One that goes by `OFFSPRING_STORM_SEED`, or by the clock.
+    #[allow(clippy::new_without_default, reason = "no two are alike")]
+    pub fn new() -> Self {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
         let given = env::var("OFFSPRING_STORM_SEED").ok();
         let seed = given.map_or(now, |seed| seed.parse().expect("a number"));
         println!("OFFSPRING_STORM_SEED={seed}");
+        Self::of(seed)
+    }
+
+    /// One more, which goes by the same seed.
+    pub fn another(&self) -> Self {
+        Self::of(self.random.next())
+    }
+
+    fn of(seed: u64) -> Self {
         let (tell, at_work) = pipe().unwrap();
         Self {
             seed,
@@ -108,7 +127,7 @@ impl Storm {
     }
 
     /// Something that is worth telling at the end.
-    pub(crate) fn count(&mut self, what: &'static str, n: u64) {
+    pub fn count(&mut self, what: &'static str, n: u64) {
         match self.counts.iter_mut().find(|(known, _)| *known == what) {
             Some((_, count)) => *count += n,
             None => self.counts.push((what, n)),
@@ -116,13 +135,13 @@ impl Storm {
     }
 
     /// How often it was counted.
-    pub(crate) fn counted(&self, what: &str) -> u64 {
+    pub fn counted(&self, what: &str) -> u64 {
         self.counts.iter().find(|(known, _)| *known == what).map_or(0, |(_, count)| *count)
     }
 
     /// Kills so many. `width` of them are at work at a time. Whenever all of them were killed at
     /// once, and before any is replaced, `settled` looks whether things go on without them.
-    pub(crate) fn rage(
+    pub fn rage(
         &mut self,
         kills: usize,
         width: usize,
@@ -148,16 +167,12 @@ impl Storm {
     }
 
     /// Kills all who are at work.
-    pub(crate) fn kill_all(&mut self) {
+    pub fn kill_all(&mut self) {
         self.kill(self.alive.len());
     }
 
     /// Has `width` processes be at work.
-    pub(crate) fn fill(
-        &mut self,
-        width: usize,
-        start: impl Fn(Job) -> offspring::Result<Child<()>>,
-    ) {
+    pub fn fill(&mut self, width: usize, start: impl Fn(Job) -> offspring::Result<Child<()>>) {
         let mut awaited = 0;
         while self.alive.len() < width {
             self.started += 1;
@@ -182,8 +197,32 @@ impl Storm {
         }
     }
 
+    /// All that was counted.
+    pub fn counts(&self) -> String {
+        format!("{:?}", self.counts)
+    }
+
+    /// How many were ever started: their numbers go from 1 up to this.
+    pub fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// How many are at work.
+    pub fn width(&self) -> usize {
+        self.alive.len()
+    }
+
+    /// Waits until those at work have ended by themselves, and well.
+    pub fn ebb(&mut self) {
+        for (serial, child) in self.alive.drain(..) {
+            if let Err(error) = child.join() {
+                panic!("number {serial}: {error}");
+            }
+        }
+    }
+
     /// Kills so many of those at work, in no particular order, and waits until they are gone.
-    pub(crate) fn kill(&mut self, victims: usize) {
+    pub fn kill(&mut self, victims: usize) {
         let mut dying = Vec::new();
         for _ in 0..victims {
             let victim = self.random.below(self.alive.len() as u64) as usize;
@@ -208,7 +247,7 @@ impl Storm {
     }
 
     /// Whether somebody who was killed had this process number.
-    pub(crate) fn has_killed(&self, pid: u64) -> bool {
+    pub fn has_killed(&self, pid: u64) -> bool {
         self.dead.values().any(|dead| u64::from(*dead) == pid)
     }
 }
@@ -218,7 +257,7 @@ impl Drop for Storm {
         for (_, child) in &self.alive {
             let _ = child.kill();
         }
-        if thread::panicking() || tests::soak() {
+        if thread::panicking() || crate::soak() {
             eprintln!(
                 "seed {}: {} killed of {} started, {:?}",
                 self.seed,
@@ -231,15 +270,16 @@ impl Drop for Storm {
 }
 
 /// The number of those who are not killed.
-pub(crate) const SURVIVOR: u64 = u64::MAX;
+pub const SURVIVOR: u64 = u64::MAX;
 
 /// A thread of this process that does something again and again, beside those who are killed.
-pub(crate) struct Survivor<'scope> {
+#[derive(Debug)]
+pub struct Survivor<'scope> {
     shared: Arc<Shared>,
     thread: ScopedJoinHandle<'scope, ()>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     rounds: AtomicU64,
     stop: AtomicBool,
@@ -251,7 +291,7 @@ struct Shared {
 
 impl<'scope> Survivor<'scope> {
     /// Begins to do `work`, until this value is dropped.
-    pub(crate) fn new<'env>(
+    pub fn new<'env>(
         scope: &'scope Scope<'scope, 'env>,
         mut work: impl FnMut(&Random) + Send + 'scope,
     ) -> Self {
@@ -273,25 +313,25 @@ impl<'scope> Survivor<'scope> {
 
     /// Waits until it has done something that it began after this was called. If it hangs, the
     /// watchdog barks.
-    pub(crate) fn goes_on(&self) {
+    pub fn goes_on(&self) {
         self.goes_on_until(|| false);
     }
 
     /// As [`goes_on`](Self::goes_on), unless `or` is true before.
-    pub(crate) fn goes_on_until(&self, or: impl Fn() -> bool) {
+    pub fn goes_on_until(&self, or: impl Fn() -> bool) {
         let rounds = || self.shared.rounds.load(Ordering::Relaxed);
         let before = rounds();
         until(|| self.has_failed() || rounds() >= before + 2 || or());
     }
 
     /// Fails if it has failed; never true.
-    pub(crate) fn has_failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         assert!(!self.thread.is_finished(), "a survivor has failed");
         false
     }
 
     /// Does something while it is in the middle of nothing.
-    pub(crate) fn at_rest<R>(&self, body: impl FnOnce() -> R) -> R {
+    pub fn at_rest<R>(&self, body: impl FnOnce() -> R) -> R {
         self.pause(true);
         let at_work = self.shared.at_work.lock().unwrap();
         let result = body();
@@ -301,7 +341,7 @@ impl<'scope> Survivor<'scope> {
     }
 
     /// Has it not begin anything from now on, or again. It may be in the middle of something.
-    pub(crate) fn pause(&self, paused: bool) {
+    pub fn pause(&self, paused: bool) {
         *self.shared.paused.lock().unwrap() = paused;
         self.shared.resumed.notify_all();
     }

@@ -1,0 +1,863 @@
+//! A queue of bytes and descriptors, as one process has it: waiting, waking, and what goes beside the
+//! ring.
+
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::{read, write};
+
+use super::presence::Presence;
+use super::ring::{Consuming, NotInTime, Producing, Ring, State, What};
+use super::store::Store;
+use crate::error::{Error, Result};
+use crate::shm::object::{Kind, Object};
+use crate::shm::segment::Id;
+use crate::sync::gate::Gate;
+use crate::sync::slots::{Occupancy, Slot};
+use crate::sync::spin::Spin;
+use crate::sys::fd::above_stdio;
+use crate::sys::poll::{self, Wait};
+use crate::sys::robust::Thread;
+use crate::sys::{copies, socket};
+use crate::wire::endpoint::Endpoint;
+use crate::wire::{self, Parcel, RecvFailure, SendFailure};
+
+/// An item of more bytes than this goes in a sealed file of its own: it is copied once, and holds nobody
+/// up meanwhile.
+const LARGE: usize = 1 << 20;
+/// How often a thread that waits looks whether anybody is left.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long those that do not wait wait for each other.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// An item that goes beside the ring.
+const BESIDE: wire::Kind = wire::Kind(b'q');
+
+impl Kind for State {
+    const NAME: &'static str = "Queue";
+    type Tail = Slot;
+    const TAIL_MAX: usize = 4096;
+
+    fn tail_len(&self) -> usize {
+        self.places.load(Ordering::SeqCst) as usize
+    }
+
+    fn check() -> Result<()> {
+        crate::sync::check()
+    }
+}
+
+/// What this process has of a queue. All of its handles share it.
+#[derive(Debug)]
+pub(super) struct Core {
+    object: Object<State, ()>,
+    store: Store,
+    presence: Presence,
+    /// The tokens of handles that have come later, while there is more than one handle.
+    more_tokens: Mutex<Vec<Endpoint>>,
+    /// The two ends of the socket for what goes beside the ring.
+    outward: Endpoint,
+    inward: Endpoint,
+    /// Can be read when a [`wait`](crate::wait()) should look again.
+    bell: Endpoint,
+    /// Which copy of the process it belongs to.
+    copy: u32,
+}
+
+/// The queues that this process has, so that it has each only once.
+static OPEN: Mutex<Option<HashMap<Id, Weak<Core>>>> = Mutex::new(None);
+
+fn open() -> MutexGuard<'static, Option<HashMap<Id, Weak<Core>>>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why something was not put.
+#[derive(Debug)]
+pub(super) enum PutProblem {
+    TimedOut,
+    Closed,
+    Disconnected,
+    /// There is no memory, or no descriptor.
+    Refused(Error),
+}
+
+/// Why nothing was got.
+#[derive(Debug)]
+pub(super) enum GetProblem {
+    TimedOut,
+    Closed,
+    Disconnected,
+    DescriptorsLost,
+    /// What is there is nothing that a queue holds.
+    Corrupt,
+    Os(io::Error),
+}
+
+impl From<io::Error> for GetProblem {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidData => Self::Corrupt,
+            _ => Self::Os(error),
+        }
+    }
+}
+
+/// Why a wait was given up.
+enum GaveUp {
+    TimedOut,
+    Disconnected,
+}
+
+macro_rules! gave_up {
+    ($($problem:ident)*) => {$(
+        impl From<GaveUp> for $problem {
+            fn from(reason: GaveUp) -> Self {
+                match reason {
+                    GaveUp::TimedOut => Self::TimedOut,
+                    GaveUp::Disconnected => Self::Disconnected,
+                }
+            }
+        }
+
+        impl From<NotInTime> for $problem {
+            fn from(NotInTime: NotInTime) -> Self {
+                Self::TimedOut
+            }
+        }
+    )*};
+}
+
+gave_up!(PutProblem GetProblem);
+
+fn failed(error: impl Into<io::Error>) -> PutProblem {
+    PutProblem::Refused(Error::os("put something into a queue", error))
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Scratch space of up to this size is kept for the next item.
+const KEPT: usize = LARGE + 4096;
+
+/// Scratch space, which is empty. Taken, not borrowed: a user's `Serialize` may use a queue in its turn.
+#[derive(Debug)]
+pub(super) struct Scratch(pub(super) Vec<u8>);
+
+impl Scratch {
+    #[inline]
+    pub(super) fn new() -> Self {
+        let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        bytes.clear();
+        Self(bytes)
+    }
+}
+
+impl Drop for Scratch {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.capacity() <= KEPT {
+            let bytes = std::mem::take(&mut self.0);
+            let _ = SCRATCH.try_with(|kept| kept.set(bytes));
+        }
+    }
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Item,
+    Room,
+    /// In the socket.
+    RoomBeside,
+    Finish,
+}
+
+impl For {
+    const ALL: [Self; 4] = [Self::Item, Self::Room, Self::RoomBeside, Self::Finish];
+
+    /// Where one waits for it; what is to be waited for otherwise has none.
+    fn gate(self, state: &State) -> Option<&Gate> {
+        match self {
+            Self::Item => Some(&state.items),
+            Self::Room => Some(&state.room),
+            Self::RoomBeside => None,
+            Self::Finish => Some(&state.finished),
+        }
+    }
+
+    /// Whether it is there, so that there is no need to wait.
+    fn is_there(self, core: &Core) -> bool {
+        let state = core.state();
+        match self {
+            Self::Item => state.count() > 0 || state.is_closed(),
+            Self::Room => !state.is_full() || state.is_closed(),
+            Self::RoomBeside => core.is_room_beside(Wait::Never) || state.is_closed(),
+            Self::Finish => state.is_finished(),
+        }
+    }
+}
+
+/// One thread's waiting at a gate, from the first look to the end.
+struct Waiter<'a> {
+    core: &'a Arc<Core>,
+    what: For,
+    wait: Wait,
+    spin: Option<Spin>,
+    /// The verdicts before it began to wait.
+    verdicts: u32,
+    slept: bool,
+}
+
+impl<'a> Waiter<'a> {
+    fn new(core: &'a Arc<Core>, what: For, wait: Wait) -> Self {
+        Self { core, what, wait, spin: None, verdicts: 0, slept: false }
+    }
+
+    /// Waits until it may be there.
+    #[cold]
+    fn wait(&mut self) -> Result<(), GaveUp> {
+        if self.wait == Wait::Never {
+            return Err(GaveUp::TimedOut);
+        }
+        let state = self.core.state();
+        let verdicts = &state.verdicts;
+        let ready = || self.what.is_there(self.core);
+        let first = self.spin.is_none();
+        let spin = self.spin.get_or_insert_with(Spin::long);
+        while spin.pause() {
+            if ready() {
+                spin.paid();
+                return Ok(());
+            }
+        }
+        if first {
+            self.verdicts = verdicts.load(Ordering::SeqCst);
+        } else if self.verdicts != verdicts.load(Ordering::SeqCst) && !ready() {
+            return Err(GaveUp::Disconnected);
+        }
+        let idle = Idle::new(self.core, self.what, self.wait);
+        let before = verdicts.load(Ordering::SeqCst);
+        // Who was the last to be there may have left something: so look at that afterwards.
+        if self.core.nobody_is_left(idle.is_some()) && !ready() {
+            // Only for those who wait now: if another was quicker, they were told.
+            let (old, new) = (before, before.wrapping_add(1));
+            let _ = verdicts.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
+            self.core.wake_all();
+            return Err(GaveUp::Disconnected);
+        }
+        let (now, early) = self.wait.no_longer_than(LOOK_AGAIN);
+        let in_time = match self.what.gate(state) {
+            Some(gate) => {
+                self.slept = true;
+                gate.sleep(now, ready)
+            }
+            None => self.core.is_room_beside(now),
+        };
+        drop(idle);
+        if in_time || early || ready() { Ok(()) } else { Err(GaveUp::TimedOut) }
+    }
+
+    /// Has got what it wanted, or gives up: if there is something for another, that one is woken.
+    #[inline]
+    fn done(&mut self) {
+        if std::mem::take(&mut self.slept)
+            && let Some(gate) = self.what.gate(self.core.state())
+        {
+            gate.awake(|| self.what.is_there(self.core));
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.done();
+    }
+}
+
+/// The notes of a place: what its owner waits for, and then who that is, so that it is not what
+/// another has left there.
+const FOR: usize = 0;
+const BY: usize = 1;
+
+/// This process waits, for as long as it takes, with the only handle that it has: it will not do
+/// anything to the queue until others have.
+struct Idle<'a> {
+    core: &'a Core,
+    place: &'a Slot,
+}
+
+impl<'a> Idle<'a> {
+    fn new(core: &'a Arc<Core>, what: For, wait: Wait) -> Option<Self> {
+        if wait != Wait::Forever || !core.has_one_handle() {
+            return None;
+        }
+        loop {
+            let places = core.object.tail();
+            // SAFETY: the segment stays mapped for as long as a handle lives, which is borrowed, and
+            // the place is left before that ends.
+            if let Some(place) = places.iter().find(|place| unsafe { place.take(false) }) {
+                place.note[FOR].store(1 << what as u32, Ordering::SeqCst);
+                place.note[BY].store(Thread::current().tid(), Ordering::SeqCst);
+                return Some(Self { core, place });
+            }
+            let len = places.len();
+            core.object.grow_tail(len * 2).ok()?;
+            let (old, new) = (len as u32, len as u32 * 2);
+            let places = &core.state().places;
+            let _ = places.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        // First, so that nobody who counts has this one among them until it is done.
+        self.core.state().wakings.fetch_add(1, Ordering::SeqCst);
+        self.place.note[BY].store(0, Ordering::SeqCst);
+        self.place.leave();
+    }
+}
+
+impl Core {
+    pub(super) fn create(capacity: Option<u32>, place: &Location<'_>) -> Result<Arc<Self>> {
+        copies::watch();
+        let failed = |error: Errno| Error::os("make a queue", error);
+        let object = Object::new(State::new(capacity), (), place)?;
+        let store = Store::create()?;
+        let (outward, inward) = socket::pair().map_err(failed)?;
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let bell = EventFd::from_flags(flags).map_err(failed)?;
+        let core = Self {
+            object,
+            store,
+            presence: Presence::new().map_err(failed)?,
+            more_tokens: Mutex::default(),
+            outward: Endpoint::new(outward),
+            inward: Endpoint::new(inward),
+            bell: Endpoint::new(above_stdio(bell.into()).map_err(failed)?),
+            copy: copies::count(),
+        };
+        Ok(core.enlist())
+    }
+
+    fn enlist(self) -> Arc<Self> {
+        let core = Arc::new(self);
+        let mut open = open();
+        let open = open.get_or_insert_default();
+        open.retain(|_, core| core.strong_count() > 0);
+        open.insert(core.object.id(), Arc::downgrade(&core));
+        core
+    }
+
+    /// The descriptors of a handle for somebody else.
+    pub(super) fn share(&self) -> io::Result<Shared<'_>> {
+        self.check_copy()?;
+        Ok(Shared { core: self, token: self.presence.another()? })
+    }
+
+    /// The queue that these descriptors are, which may be here already.
+    pub(super) fn adopt(fds: Vec<OwnedFd>) -> Result<Arc<Self>, String> {
+        let fds: [OwnedFd; 7] = fds.try_into().map_err(|_| "descriptors are missing")?;
+        let [state, store, tokens, token, outward, inward, bell] = fds;
+        let object = Object::<State, ()>::adopt(state)?;
+        copies::watch();
+        let known = open().as_ref().and_then(|open| open.get(&object.id())?.upgrade());
+        if let Some(known) = known.filter(|known| known.copy == copies::count()) {
+            // The other handle may be one of which others think that it waits, for a while.
+            known.more_tokens().push(Endpoint::new(token));
+            return Ok(known);
+        }
+        let core = Self {
+            object,
+            store: Store::of(store),
+            presence: Presence::of(tokens, token),
+            more_tokens: Mutex::default(),
+            outward: Endpoint::new(outward),
+            inward: Endpoint::new(inward),
+            bell: Endpoint::new(bell),
+            copy: copies::count(),
+        };
+        Ok(core.enlist())
+    }
+
+    pub(super) fn state(&self) -> &State {
+        self.object.state()
+    }
+
+    pub(super) fn place(&self) -> &str {
+        self.object.place()
+    }
+
+    fn ring(&self) -> Ring<'_> {
+        Ring { state: self.object.state(), store: &self.store }
+    }
+
+    /// An error in a forked copy of the process whose handle this is: it is not counted.
+    #[inline]
+    fn check_copy(&self) -> io::Result<()> {
+        if self.is_of_this_process() {
+            return Ok(());
+        }
+        Err(io::Error::other("this queue belongs to the process that this one is a copy of"))
+    }
+
+    #[inline]
+    pub(super) fn is_of_this_process(&self) -> bool {
+        self.copy == copies::count()
+    }
+
+    /// Whether this thread's handle is the only one.
+    pub(super) fn is_alone(self: &Arc<Self>) -> bool {
+        self.has_one_handle() && self.presence.is(1) && self.has_one_handle()
+    }
+
+    /// Whether nobody has a handle who might ever use it: but for this process, all have said that they
+    /// wait. `idle` says that this one has, too.
+    fn nobody_is_left(self: &Arc<Self>, idle: bool) -> bool {
+        if !idle {
+            return self.is_alone();
+        }
+        let wakings = &self.state().wakings;
+        let before = wakings.load(Ordering::SeqCst);
+        let mut kinds = Vec::new();
+        for place in self.object.tail() {
+            if let Occupancy::Taken(tid) = place.occupancy() {
+                let by = place.note[BY].load(Ordering::SeqCst);
+                kinds.push(place.note[FOR].load(Ordering::SeqCst));
+                if by != tid {
+                    return false; // it is just about to say what it waits for
+                }
+            }
+        }
+        let waits_in_vain = |what: For| {
+            let waits = kinds.iter().any(|kind| *kind & 1 << what as u32 != 0);
+            !waits || !what.is_there(self)
+        };
+        // Nobody has woken in between: so all of these waited when the tokens were counted, and have
+        // done nothing since.
+        self.presence.is(kinds.len())
+            && For::ALL.into_iter().all(waits_in_vain)
+            && wakings.load(Ordering::SeqCst) == before
+    }
+
+    /// Enters one side; who does not wait waits for a moment, as nobody is there for longer.
+    #[inline]
+    fn enter<S>(enter: impl Fn(Wait) -> Result<S, NotInTime>, wait: Wait) -> Result<S, NotInTime> {
+        match wait {
+            Wait::Never => enter(Wait::Never).or_else(|NotInTime| enter(Wait::at_most(MOMENT))),
+            wait => enter(wait),
+        }
+    }
+
+    #[inline]
+    fn produce(&self, wait: Wait) -> Result<Producing<'_>, PutProblem> {
+        self.check_copy().map_err(failed)?;
+        let side = Self::enter(|wait| self.ring().producing(wait), wait)?;
+        if self.state().is_closed() { Err(PutProblem::Closed) } else { Ok(side) }
+    }
+
+    /// Puts an item into the queue.
+    #[inline]
+    pub(super) fn put(
+        self: &Arc<Self>,
+        payload: &[u8],
+        fds: &[OwnedFd],
+        wait: Wait,
+    ) -> Result<(), PutProblem> {
+        let mut waiter = Waiter::new(self, For::Room, wait);
+        self.put_when_there_is_room(&mut waiter, payload, fds)
+    }
+
+    #[inline]
+    fn put_when_there_is_room(
+        &self,
+        waiter: &mut Waiter<'_>,
+        payload: &[u8],
+        fds: &[OwnedFd],
+    ) -> Result<(), PutProblem> {
+        let core = waiter.core;
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        // Ready before anybody is kept out.
+        let mut parcel = match fds.is_empty() && payload.len() <= LARGE {
+            true => None,
+            false => match Parcel::new(payload, &fds) {
+                Ok(parcel) => Some(parcel),
+                Err(_) if fds.is_empty() => None,
+                Err(other) => return Err(failed(other)),
+            },
+        };
+        let mut beside = Waiter::new(core, For::RoomBeside, waiter.wait);
+        let mut last_try = waiter.wait == Wait::Never;
+        loop {
+            let mut side = self.produce(waiter.wait)?;
+            if side.is_full() {
+                drop(side);
+                waiter.wait()?;
+                continue;
+            }
+            let inside = if parcel.is_some() { &[] } else { payload };
+            // From here on nothing can fail but the sending of what goes beside.
+            let place = side.reserve(inside.len()).map_err(PutProblem::Refused)?;
+            let what = match &mut parcel {
+                None => What::Item,
+                Some(ready) => {
+                    let tag = side.new_tag();
+                    match ready.send(self.outward.as_fd(), (BESIDE, tag), Wait::Never) {
+                        Ok(()) => What::Beside(tag),
+                        Err(failure) => {
+                            side.take_tag_back();
+                            match failure {
+                                // It need not go there.
+                                _ if fds.is_empty() => parcel = None,
+                                SendFailure::TimedOut if self.drain(&side) => {}
+                                SendFailure::TimedOut if last_try => {
+                                    return Err(PutProblem::TimedOut);
+                                }
+                                SendFailure::TimedOut => {
+                                    drop(side);
+                                    match beside.wait() {
+                                        // The kernel says that there is room when there is much.
+                                        Err(GaveUp::TimedOut) => last_try = true,
+                                        other => other?,
+                                    }
+                                }
+                                other => return Err(failed(other)),
+                            }
+                            continue;
+                        }
+                    }
+                }
+            };
+            side.write(place, what, inside);
+            self.state().items.open_after(1, || side.publish());
+            drop(side);
+            self.ring_bell();
+            return Ok(());
+        }
+    }
+
+    /// Throws away what producers have left in the socket that were killed, if nothing else is there.
+    /// Otherwise who takes the items does that.
+    fn drain(&self, _side: &Producing<'_>) -> bool {
+        // With both mutexes, so that what is there belongs to an item in the ring, or to nobody.
+        let Ok(_others) = self.ring().consuming(Wait::Never) else { return false };
+        let mut drained = false;
+        if self.state().count() == 0 {
+            while wire::next_tag(self.inward.as_fd()).is_ok_and(|next| next.is_some()) {
+                let _ = wire::recv(self.inward.as_fd(), Wait::Never, |_| ());
+                drained = true;
+            }
+        }
+        drained
+    }
+
+    /// Whether the socket takes something more, once this time is over.
+    fn is_room_beside(&self, wait: Wait) -> bool {
+        // If that is not to be learnt, trying will tell.
+        poll::writable(self.outward.as_fd(), wait).unwrap_or(true)
+    }
+
+    /// Puts so many of these plain items into the queue as there is room for, and waits until that is
+    /// one at least. They are one after the other in `bytes`, and end at `ends`, of which the first `done`
+    /// are in the queue already.
+    pub(super) fn put_some(
+        self: &Arc<Self>,
+        bytes: &[u8],
+        ends: &[usize],
+        done: usize,
+        wait: Wait,
+    ) -> Result<usize, (usize, PutProblem)> {
+        let state = self.state();
+        let mut waiter = Waiter::new(self, For::Room, wait);
+        loop {
+            let mut side = self.produce(wait).map_err(|problem| (0, problem))?;
+            let mut put = 0;
+            let mut from = if done == 0 { 0 } else { ends[done - 1] };
+            let mut problem = None;
+            for &to in &ends[done..] {
+                if side.is_full() {
+                    break;
+                }
+                let payload = &bytes[from..to];
+                match side.reserve(payload.len()) {
+                    Ok(place) => side.write(place, What::Item, payload),
+                    Err(error) => {
+                        problem = Some(PutProblem::Refused(error));
+                        break;
+                    }
+                }
+                (put, from) = (put + 1, to);
+            }
+            if put > 0 {
+                state.items.open_after(put as u32, || side.publish());
+                drop(side);
+                self.ring_bell();
+            } else {
+                drop(side);
+            }
+            match problem {
+                Some(problem) => return Err((put, problem)),
+                None if put > 0 => return Ok(put),
+                None => waiter.wait().map_err(|reason| (0, reason.into()))?,
+            }
+        }
+    }
+
+    /// Gets the next item, as what `decode` makes of it.
+    #[inline]
+    pub(super) fn get<R>(
+        self: &Arc<Self>,
+        wait: Wait,
+        decode: impl FnOnce(&[u8], Vec<OwnedFd>) -> R,
+    ) -> Result<R, GetProblem> {
+        let state = self.state();
+        let mut waiter = Waiter::new(self, For::Item, wait);
+        let mut decode = Some(decode);
+        self.check_copy().map_err(GetProblem::Os)?;
+        loop {
+            // Before the look: what is put before the closing is seen.
+            let closed = state.is_closed();
+            let side = Self::enter(|wait| self.ring().consuming(wait), wait)?;
+            match self.take(side, &mut waiter, &mut decode)? {
+                Some(value) => return Ok(value),
+                None if decode.is_none() => return Err(GetProblem::Corrupt),
+                None if closed => return Err(GetProblem::Closed),
+                None => waiter.wait()?,
+            }
+        }
+    }
+
+    /// Takes the next item, if there is one. It is decoded when others can go on.
+    #[inline]
+    fn take<R>(
+        &self,
+        mut side: Consuming<'_>,
+        waiter: &mut Waiter<'_>,
+        decode: &mut Option<impl FnOnce(&[u8], Vec<OwnedFd>) -> R>,
+    ) -> Result<Option<R>, GetProblem> {
+        loop {
+            let Some(record) = side.next()? else { return Ok(None) };
+            let after = record.after;
+            match record.what {
+                What::Item => {
+                    let mut scratch = Scratch::new();
+                    scratch.0.extend_from_slice(record.payload);
+                    side.take(after);
+                    self.free(&side, 1);
+                    drop(side);
+                    waiter.done();
+                    return Ok(decode.take().map(|decode| decode(&scratch.0, Vec::new())));
+                }
+                What::Beside(tag) => {
+                    side.take(after);
+                    if !self.is_beside(tag)? {
+                        // It was in the hands of one that was killed.
+                        self.free(&side, 1);
+                        continue;
+                    }
+                    let mut side = Some(side);
+                    let done = || {
+                        if let Some(side) = side.take() {
+                            self.free(&side, 1);
+                        }
+                        waiter.done();
+                    };
+                    // Nobody is kept out while it is mapped and decoded.
+                    let inward = self.inward.as_fd();
+                    let received = wire::recv_then(inward, Wait::Never, done, |packet| {
+                        decode.take().map(|decode| decode(packet.payload, packet.fds))
+                    });
+                    return received.map_err(|failure| match failure {
+                        RecvFailure::DescriptorsLost => GetProblem::DescriptorsLost,
+                        RecvFailure::Os(error) => GetProblem::Os(error),
+                        _ => GetProblem::Corrupt,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Frees the room of what was taken.
+    #[inline]
+    fn free(&self, side: &Consuming<'_>, items: u32) {
+        self.state().room.open_after(items, || side.publish());
+        side.tidy();
+    }
+
+    /// Whether the item of this number is next in the socket. What is before it was sent by
+    /// producers that were killed before the item was in the queue.
+    fn is_beside(&self, tag: u16) -> Result<bool, GetProblem> {
+        let socket = self.inward.as_fd();
+        loop {
+            match wire::next_tag(socket).map_err(io::Error::from)? {
+                Some(next) if next == tag => return Ok(true),
+                Some(next) if tag.wrapping_sub(next) < u16::MAX / 2 => {
+                    let _ = wire::recv(socket, Wait::Never, |_| ());
+                }
+                _ => return Ok(false),
+            }
+        }
+    }
+
+    /// Gets what is there, up to `max` items and at least one, as bytes one after the other and where
+    /// each ends. `None` if the first is not plain.
+    pub(super) fn get_some(
+        &self,
+        max: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Vec<usize>, GetProblem> {
+        let mut ends = Vec::new();
+        let mut side = Self::enter(|wait| self.ring().consuming(wait), Wait::Never)?;
+        while ends.len() < max
+            && let Some(record) = side.next()?
+            && record.what == What::Item
+        {
+            bytes.extend_from_slice(record.payload);
+            ends.push(bytes.len());
+            let after = record.after;
+            side.take(after);
+        }
+        if !ends.is_empty() {
+            self.free(&side, ends.len() as u32);
+        }
+        Ok(ends)
+    }
+
+    /// Nothing more is put from now on.
+    pub(super) fn close(&self) {
+        let state = self.state();
+        // With the producers' mutex, so that nothing comes in after somebody has found it closed.
+        let side = self.ring().producing(Wait::Forever);
+        state.closed.store(1, Ordering::SeqCst);
+        drop(side);
+        self.wake_all();
+    }
+
+    /// One of this process's handles goes, and another is left.
+    pub(super) fn leave(&self) {
+        self.more_tokens().clear();
+        self.wake_all();
+    }
+
+    fn more_tokens(&self) -> MutexGuard<'_, Vec<Endpoint>> {
+        self.more_tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this process has one handle; then it needs one token.
+    fn has_one_handle(self: &Arc<Self>) -> bool {
+        if Arc::strong_count(self) > 1 {
+            return false;
+        }
+        let mut tokens = self.more_tokens();
+        // Who receives another handle has it before it leaves its token here.
+        let one = Arc::strong_count(self) == 1;
+        if one {
+            tokens.clear();
+        }
+        one
+    }
+
+    /// Has all who wait look again.
+    fn wake_all(&self) {
+        let state = self.state();
+        For::ALL
+            .into_iter()
+            .filter_map(|what| what.gate(state))
+            .for_each(|gate| gate.open(u32::MAX));
+        self.ring_bell();
+    }
+
+    /// Says that one item more is done; false if all are.
+    pub(super) fn task_done(&self) -> bool {
+        let state = self.state();
+        let done = state.done.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |done| {
+            (done != state.ever_put()).then(|| done.wrapping_add(1))
+        });
+        if done.is_ok_and(|before| before.wrapping_add(1) == state.ever_put()) {
+            state.finished.open_after(u32::MAX, || {});
+        }
+        done.is_ok()
+    }
+
+    /// Waits until all items are done.
+    pub(super) fn join(self: &Arc<Self>, wait: Wait) -> Result<(), GetProblem> {
+        let mut waiter = Waiter::new(self, For::Finish, wait);
+        let mut result = Ok(());
+        self.check_copy().map_err(GetProblem::Os)?;
+        while !self.state().is_finished() && result.is_ok() {
+            result = waiter.wait();
+        }
+        Ok(result?)
+    }
+
+    /// Tells those that wait for descriptors.
+    #[inline]
+    fn ring_bell(&self) {
+        let wanted = &self.state().bell_wanted;
+        if wanted.load(Ordering::SeqCst) != 0 {
+            wanted.store(0, Ordering::SeqCst);
+            let _ = write(&self.bell, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Whether `get` would return at once.
+    pub(super) fn is_ready(self: &Arc<Self>) -> bool {
+        For::Item.is_there(self) || self.is_alone()
+    }
+
+    /// Has the [bell](Self::bell) rung when it may be ready. True if it is now.
+    pub(super) fn listen(self: &Arc<Self>) -> bool {
+        let wanted = &self.state().bell_wanted;
+        wanted.store(1, Ordering::SeqCst);
+        if self.is_ready() || !self.is_of_this_process() {
+            return true;
+        }
+        // What has rung was heard. It may have been for others as well: they look again, as this does.
+        let mut count = [0; 8];
+        if read(&self.bell, &mut count).is_ok() {
+            wanted.store(1, Ordering::SeqCst);
+            if self.is_ready() {
+                let _ = write(&self.bell, &1_u64.to_ne_bytes());
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+/// A handle on its way.
+pub(super) struct Shared<'a> {
+    core: &'a Core,
+    token: OwnedFd,
+}
+
+impl Shared<'_> {
+    pub(super) fn fds(&self) -> [BorrowedFd<'_>; 7] {
+        let Core { object, store, presence, outward, inward, bell, .. } = self.core;
+        [
+            object.segment().as_fd(),
+            store.file().as_fd(),
+            presence.tokens().as_fd(),
+            self.token.as_fd(),
+            outward.as_fd(),
+            inward.as_fd(),
+            bell.as_fd(),
+        ]
+    }
+}

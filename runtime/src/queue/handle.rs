@@ -1,0 +1,537 @@
+//! The typed face of a queue.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::core::{Core, GetProblem, Scratch};
+use super::errors::{
+    GetError, GetManyError, GetTimeoutError, Problem, PutError, PutManyError, PutTimeoutError,
+    QueueJoinError, TooManyDone, TryGetError, TryPutError,
+};
+use crate::error::{Error, Result};
+use crate::sys::poll::Wait;
+use crate::wire;
+
+const NAME: &str = "Queue";
+/// The most items that a queue can be bounded to.
+const MAX_CAPACITY: usize = 1 << 31;
+
+/// A queue in shared memory: any number of processes and threads put items into it, and any number get
+/// them out. Python's `Queue`, `JoinableQueue` and `SimpleQueue`.
+///
+/// An item is in the queue when [`put`](Self::put) returns, and stays there whatever becomes of the
+/// process that has put it. Each item is got once. Those of one producer are got in the order in which
+/// it has put them. What crosses in a pipe can be put: also ends of pipes, locks, files, other queues.
+///
+/// This is a handle: a clone is another handle to the same queue, and so is what arrives when a handle
+/// is sent to another process. A handle can be moved to another thread, but not be shared by two: clone
+/// it for each. So the queue knows when the last other handle is gone, and tells who waits in vain.
+/// (In Python, a process waits for ever then.)
+///
+/// # When a process dies
+/// A producer that is killed costs at most the item that it was just putting, of which nothing is ever
+/// seen; a consumer at most the one that it had just taken (with the batches, as many as these hold). All
+/// others carry on. (If it is killed in
+/// the moment in which it was woken for an item, another notices that item within half a second.)
+/// When all others are gone, or wait in vain as well (without a timeout, and each with the only handle
+/// that its process has), who waits is told so within half a second:
+/// [`Disconnected`](GetError::Disconnected). A queue that lies in itself is never left.
+///
+/// # Memory
+/// What is in the queue takes as much memory as it takes encoded, in a file without a name, which grows
+/// as it is needed, also if the queue is bounded: that counts items, not bytes. What is more than 4 MiB
+/// is given back when the queue is empty. A queue has seven descriptors in each process. A single item of more
+/// than a MiB is in a file of its own, and does not hold up others while it is copied. Items with
+/// handles in them go through a socket: if some 270 of them are in a queue, or as many descriptors as
+/// one process may have open, [`put`](Self::put) waits, or says so.
+///
+/// ```
+/// use offspring::{Queue, process};
+///
+/// #[process]
+/// fn produce(queue: Queue<u64>, from: u64) {
+///     for number in from..from + 100 {
+///         queue.put(number).unwrap();
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let queue = Queue::bounded(10)?;
+/// produce(queue.clone(), 0).spawn()?;
+/// produce(queue.clone(), 100).spawn()?;
+/// let sum: u64 = queue.iter().sum(); // ends when both producers have
+/// assert_eq!(sum, (0..200).sum());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Queue<T> {
+    core: Arc<Core>,
+    /// Not shared by threads: how many handles there are says how many can use it.
+    of_one_thread: PhantomData<Cell<()>>,
+    items: PhantomData<fn(T) -> T>,
+}
+
+// What a panic interrupts has put its item, or has not.
+impl<T> UnwindSafe for Queue<T> {}
+impl<T> RefUnwindSafe for Queue<T> {}
+
+impl<T> Queue<T> {
+    /// A queue that takes up to `capacity` items; then [`put`](Self::put) waits until one is got.
+    /// Python's `Queue(maxsize)`.
+    ///
+    /// # Errors
+    /// [`Error::Os`] if there are no descriptors left, [`Error::SharedMemory`] if there is no memory,
+    /// [`Error::TooLarge`] for more than 2³¹ items.
+    ///
+    /// # Panics
+    /// If `capacity` is 0: nothing could ever be put.
+    #[track_caller]
+    pub fn bounded(capacity: usize) -> Result<Self> {
+        assert!(capacity > 0, "a queue for 0 items takes none");
+        if capacity > MAX_CAPACITY {
+            let what = "items of a bounded queue";
+            return Err(Error::TooLarge { what, len: capacity, max: MAX_CAPACITY });
+        }
+        Core::create(Some(capacity as u32), Location::caller()).map(Self::of)
+    }
+
+    /// A queue that takes as many items as there is memory for. Python's `Queue()`.
+    ///
+    /// # Errors
+    /// As [`bounded`](Self::bounded).
+    ///
+    /// ```
+    /// use offspring::{Queue, process};
+    ///
+    /// #[process]
+    /// fn put_much(queue: Queue<Vec<u8>>) {
+    ///     for _ in 0..100 {
+    ///         queue.put(vec![7; 100_000]).unwrap(); // ten megabytes, and nobody gets any
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let queue = Queue::unbounded()?;
+    /// put_much(queue.clone()).spawn()?.join()?; // it ends all the same
+    /// assert_eq!(queue.len(), 100);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn unbounded() -> Result<Self> {
+        Core::create(None, Location::caller()).map(Self::of)
+    }
+
+    fn of(core: Arc<Core>) -> Self {
+        Self { core, of_one_thread: PhantomData, items: PhantomData }
+    }
+
+    /// How many items are in it now. Python's `qsize`.
+    pub fn len(&self) -> usize {
+        self.core.state().count() as usize
+    }
+
+    /// Whether nothing is in it now. Python's `empty`.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it is bounded, and has as many items as it takes. Python's `full`.
+    pub fn is_full(&self) -> bool {
+        self.core.state().is_full()
+    }
+
+    /// How many items it takes; `None` if it is not bounded. Python's `maxsize`.
+    pub fn capacity(&self) -> Option<usize> {
+        self.core.state().capacity().map(|capacity| capacity as usize)
+    }
+
+    /// Closes it, for all: nothing more can be put, and who gets is told when it has got what is left. It
+    /// can be called more than once. Python's `shutdown()`, which its processes' queues lack.
+    ///
+    /// ```
+    /// use offspring::{GetError, PutError, Queue};
+    ///
+    /// let queue = Queue::unbounded()?;
+    /// queue.put("last").unwrap();
+    /// queue.close();
+    /// assert!(matches!(queue.put("too late"), Err(PutError::Closed("too late"))));
+    /// # let queue: Queue<String> = Queue::unbounded()?;
+    /// # queue.put("last".to_owned()).unwrap();
+    /// # queue.close();
+    /// assert_eq!(queue.get().unwrap(), "last");
+    /// assert!(matches!(queue.get(), Err(GetError::Closed)));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn close(&self) {
+        self.core.close();
+    }
+
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.core.state().is_closed()
+    }
+
+    /// Says that one more of the items that were got is done: see [`join`](Self::join).
+    ///
+    /// # Errors
+    /// [`TooManyDone`] if all items that were ever put are done already. Python's `ValueError`.
+    pub fn task_done(&self) -> Result<(), TooManyDone> {
+        if self.core.task_done() { Ok(()) } else { Err(TooManyDone) }
+    }
+
+    /// Waits until [`task_done`](Self::task_done) was called for every item that was put. Python's
+    /// `JoinableQueue.join`.
+    ///
+    /// An item whose consumer was killed before it was done is never done: where that may happen, use
+    /// [`join_timeout`](Self::join_timeout).
+    ///
+    /// # Errors
+    /// [`QueueJoinError::Disconnected`] if nobody is left who could do them.
+    ///
+    /// ```
+    /// use offspring::{Queue, process};
+    ///
+    /// #[process]
+    /// fn work(tasks: Queue<u32>) {
+    ///     for _task in tasks.iter() {
+    ///         tasks.task_done().unwrap();
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tasks = Queue::unbounded()?;
+    /// let worker = work(tasks.clone()).spawn()?;
+    /// for task in 0..10 {
+    ///     tasks.put(task)?;
+    /// }
+    /// tasks.join()?;
+    /// assert!(tasks.is_empty());
+    /// tasks.close();
+    /// worker.join()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn join(&self) -> Result<(), QueueJoinError> {
+        self.join_within(Wait::Forever)
+    }
+
+    /// As [`join`](Self::join), for at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join), and [`QueueJoinError::Timeout`].
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), QueueJoinError> {
+        self.join_within(Wait::at_most(timeout))
+    }
+
+    fn join_within(&self, wait: Wait) -> Result<(), QueueJoinError> {
+        self.core.join(wait).map_err(|problem| match problem {
+            GetProblem::TimedOut => QueueJoinError::Timeout,
+            _ => QueueJoinError::Disconnected,
+        })
+    }
+
+    /// Whether [`get`](Self::get) would return at once; if not, the [bell](Self::bell) will be rung.
+    pub(crate) fn listen(&self) -> bool {
+        self.core.listen()
+    }
+
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        self.core.bell()
+    }
+}
+
+impl<T: Serialize> Queue<T> {
+    /// Puts an item into the queue, waiting while it is full. When it returns, the item is there.
+    ///
+    /// # Errors
+    /// The value comes back if the queue is closed, if it is full and nobody is left who could get
+    /// something, if the value cannot be encoded, or if there is no memory for it.
+    #[inline]
+    pub fn put(&self, value: T) -> Result<(), PutError<T>> {
+        self.put_within(&value, Wait::Forever).map_err(|problem| PutError::new(value, problem))
+    }
+
+    /// Puts an item into the queue if there is room for it now. Python's `put_nowait`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`TryPutError::Full`].
+    #[inline]
+    pub fn try_put(&self, value: T) -> Result<(), TryPutError<T>> {
+        self.put_within(&value, Wait::Never).map_err(|problem| TryPutError::new(value, problem))
+    }
+
+    /// Puts an item into the queue if there is room for it before `timeout` has passed.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), and [`PutTimeoutError::Timeout`].
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutTimeoutError<T>> {
+        self.put_within(&value, Wait::at_most(timeout))
+            .map_err(|problem| PutTimeoutError::new(value, problem))
+    }
+
+    #[inline]
+    fn put_within(&self, value: &T, wait: Wait) -> Result<(), Problem> {
+        let mut scratch = Scratch::new();
+        let (fds, moves) = wire::encode(value, &mut scratch.0).map_err(Problem::Encode)?;
+        self.core.put(&scratch.0, &fds, wait).map_err(Problem::Put)?;
+        moves.sent();
+        Ok(())
+    }
+
+    /// Puts many items into the queue, waiting while it is full: as [`put`](Self::put) for each, in order,
+    /// but faster, as others are woken only once. Items of other producers may come in between.
+    ///
+    /// It takes up to 64 KiB of items from `values` before it puts them: so much is lost if this process
+    /// is killed meanwhile, and not seen by others while `values` waits for something.
+    ///
+    /// # Errors
+    /// What was taken from `values` and not put comes back, with the reason. The others stay where they
+    /// are: pass `values.by_ref()` to have them.
+    ///
+    /// ```
+    /// use offspring::Queue;
+    ///
+    /// let queue = Queue::unbounded()?;
+    /// queue.put_many(0..1000).unwrap();
+    /// assert_eq!(queue.get_many(10).unwrap(), (0..10).collect::<Vec<_>>());
+    /// assert_eq!(queue.len(), 990);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<(), PutManyError<T>> {
+        /// So many bytes are put at a time.
+        const BATCH: usize = 64 << 10;
+        let mut values = values.into_iter();
+        let mut put = 0;
+        loop {
+            let mut scratch = Scratch::new();
+            let (mut batch, mut ends) = (Vec::new(), Vec::new());
+            let mut special = None;
+            for value in values.by_ref() {
+                let start = scratch.0.len();
+                match wire::encode(&value, &mut scratch.0) {
+                    Ok((fds, moves)) if fds.is_empty() && scratch.0.len() - start <= BATCH => {
+                        moves.sent();
+                        batch.push(value);
+                        ends.push(scratch.0.len());
+                    }
+                    // On its own, in its turn.
+                    encoded => {
+                        drop(encoded);
+                        special = Some(value);
+                    }
+                }
+                if special.is_some() || scratch.0.len() >= BATCH {
+                    break;
+                }
+            }
+            if let Err((done, problem)) = self.put_batch(&scratch.0, &ends) {
+                let mut rest = batch.into_iter().skip(done).chain(special).collect::<Vec<_>>();
+                let first = rest.remove(0);
+                return Err(PutManyError::new(put + done, PutError::new(first, problem), rest));
+            }
+            put += ends.len();
+            drop(scratch);
+            match special {
+                Some(value) => {
+                    if let Err(error) = self.put(value) {
+                        return Err(PutManyError::new(put, error, Vec::new()));
+                    }
+                    put += 1;
+                }
+                None if ends.is_empty() => return Ok(()),
+                None => {}
+            }
+        }
+    }
+
+    /// Puts plain items that end there; on failure says how many were put.
+    fn put_batch(&self, bytes: &[u8], ends: &[usize]) -> Result<(), (usize, Problem)> {
+        let mut done = 0;
+        while done < ends.len() {
+            match self.core.put_some(bytes, ends, done, Wait::Forever) {
+                Ok(more) => done += more,
+                Err((more, problem)) => return Err((done + more, Problem::Put(problem))),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: DeserializeOwned> Queue<T> {
+    /// Gets the next item, waiting until there is one.
+    ///
+    /// # Errors
+    /// [`GetError::Closed`] if the queue is closed and nothing is left;
+    /// [`GetError::Disconnected`] if nothing is left, and nobody who could put something. If what came
+    /// cannot be decoded, that item is gone, and the next may be got.
+    #[inline]
+    pub fn get(&self) -> Result<T, GetError> {
+        Ok(self.core.get(Wait::Forever, wire::decode)??)
+    }
+
+    /// Gets the next item, if there is one now. Python's `get_nowait`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`TryGetError::Empty`], also if nobody else is left.
+    #[inline]
+    pub fn try_get(&self) -> Result<T, TryGetError> {
+        Ok(self.core.get(Wait::Never, wire::decode)??)
+    }
+
+    /// Gets the next item, if one comes before `timeout` has passed.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`GetTimeoutError::Timeout`].
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
+        Ok(self.core.get(Wait::at_most(timeout), wire::decode)??)
+    }
+
+    /// Waits for an item, and gets all that are there then, but no more than `max`: at least one, unless
+    /// `max` is 0. If this process is killed meanwhile, all of these are gone.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), with what was got before.
+    pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetManyError<T>> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let mut items = match self.get() {
+            Ok(first) => vec![first],
+            Err(error) => return Err(GetManyError::new(Vec::new(), error)),
+        };
+        while items.len() < max {
+            let mut scratch = Scratch::new();
+            let ends = match self.core.get_some(max - items.len(), &mut scratch.0) {
+                Ok(ends) => ends,
+                Err(GetProblem::TimedOut) => break,
+                Err(problem) => return Err(GetManyError::new(items, problem.into())),
+            };
+            let mut error = None;
+            let mut from = 0;
+            for &to in &ends {
+                match wire::decode(&scratch.0[from..to], Vec::new()) {
+                    Ok(item) => items.push(item),
+                    // Those after it were taken as well, so they are not to be lost.
+                    Err(wrong) => error = error.or(Some(GetError::Decode(wrong))),
+                }
+                from = to;
+            }
+            if let Some(error) = error {
+                return Err(GetManyError::new(items, error));
+            }
+            if ends.is_empty() {
+                // Nothing, or something that is not plain.
+                match self.try_get() {
+                    Ok(item) => items.push(item),
+                    Err(TryGetError::Empty | TryGetError::Closed) => break,
+                    Err(other) => return Err(GetManyError::new(items, other.into())),
+                }
+            }
+        }
+        Ok(items)
+    }
+
+    /// Gets items until the queue is [closed](Self::close) or nobody else is left, waiting for each. So
+    /// whoever keeps a handle and waits for the end of this one must close the queue first, or drop its
+    /// handle.
+    ///
+    /// It also ends at an error; [`Iter::error`] then tells which.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { queue: self, error: None }
+    }
+}
+
+/// The items of a [`Queue`], until its end: from [`Queue::iter`].
+///
+/// It also ends at an item that is lost or cannot be decoded. Where that must not pass for the end, ask
+/// [`error`](Self::error) afterwards, or call [`Queue::get`] in a loop.
+#[derive(Debug)]
+#[must_use = "an iterator gets nothing until it is asked"]
+pub struct Iter<'a, T> {
+    queue: &'a Queue<T>,
+    error: Option<GetError>,
+}
+
+impl<T> Iter<'_, T> {
+    /// The error that ended it, if it was not the end of the queue.
+    pub fn error(&self) -> Option<&GetError> {
+        self.error.as_ref()
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match self.queue.get() {
+            Ok(item) => Some(item),
+            Err(GetError::Closed | GetError::Disconnected) => None,
+            Err(other) => {
+                self.error = Some(other);
+                None
+            }
+        }
+    }
+}
+
+impl<'a, T: DeserializeOwned> IntoIterator for &'a Queue<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.core))
+    }
+}
+
+impl<T> Drop for Queue<T> {
+    fn drop(&mut self) {
+        // The other handle of this process may be waiting for this one.
+        if Arc::strong_count(&self.core) == 2 && self.core.is_of_this_process() {
+            self.core.leave();
+        }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("closed", &self.is_closed())
+            .field("made_at", &self.core.place())
+            .finish()
+    }
+}
+
+/// Only on its way to another process.
+impl<T> Serialize for Queue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shared = self.core.share().map_err(|error| {
+            S::Error::custom(format!("no descriptor for a handle to a queue: {error}"))
+        })?;
+        wire::serialize_handle(NAME, shared.fds(), [0; 2], serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Queue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let handle = wire::deserialize_handle(NAME, deserializer)?;
+        Core::adopt(handle.fds).map(Self::of).map_err(D::Error::custom)
+    }
+}

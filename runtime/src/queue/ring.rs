@@ -1,0 +1,520 @@
+//! The ring: records one after the other, that producers append and consumers take.
+//!
+//! Two mutexes, one for each side; who is killed under one of them leaves nothing to be mended, since
+//! each operation comes about by the store of one number, a [`Position`], after everything else:
+//! `README.md` goes through the steps.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::store::{FIRST, MAX, Store};
+use crate::error::{Error, Result};
+use crate::sync::gate::Gate;
+use crate::sync::raw::{Guard, RawMutex, Taken};
+use crate::sys::poll::Wait;
+
+/// Records begin at multiples of this, in bytes.
+const UNIT: usize = 16;
+/// How many places a queue has at first for those that say that they wait.
+const FIRST_PLACES: u32 = 8;
+/// A ring of more than this gives memory back when it is empty.
+const KEPT: usize = 4 << 20;
+
+/// How far a side of the ring has come, as one number: where, in units, and how many items. Both go
+/// round at 2³², which is a multiple of every length of the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) at: u32,
+    pub(super) count: u32,
+}
+
+impl Position {
+    #[inline]
+    fn load(word: &AtomicU64) -> Self {
+        let word = word.load(Ordering::SeqCst);
+        Self { at: (word >> 32) as u32, count: word as u32 }
+    }
+
+    #[inline]
+    fn store(self, word: &AtomicU64, order: Ordering) {
+        word.store(u64::from(self.at) << 32 | u64::from(self.count), order);
+    }
+
+    #[inline]
+    fn after(self, units: u32, items: u32) -> Self {
+        Self { at: self.at.wrapping_add(units), count: self.count.wrapping_add(items) }
+    }
+}
+
+/// A number on a cache line of its own.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Line(AtomicU64);
+
+/// What the users of one side have to themselves.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Side {
+    mutex: RawMutex,
+    /// How far this side has come: the same as the tail, or the head, unless somebody has died with
+    /// the mutex. It is here so that the line with that, which the other side looks at, is only
+    /// written to.
+    own: AtomicU64,
+    /// How far the other side had come when this one last looked. It may be further now.
+    other: AtomicU64,
+}
+
+impl Side {
+    const fn new() -> Self {
+        Self { mutex: RawMutex::new(), own: AtomicU64::new(0), other: AtomicU64::new(0) }
+    }
+
+    /// How far this side has come, which everybody is told by `line`.
+    #[inline]
+    fn position(&self, taken: Taken, line: &Line) -> Position {
+        if taken == Taken::FromTheDead {
+            Position::load(&line.0).store(&self.own, Ordering::Relaxed);
+        }
+        Position::load(&self.own)
+    }
+
+    /// Tells everybody how far this side has come.
+    #[inline]
+    fn publish(&self, position: Position, line: &Line) {
+        position.store(&self.own, Ordering::Relaxed);
+        position.store(&line.0, Ordering::SeqCst);
+    }
+}
+
+/// What a queue consists of in shared memory, beside its records.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct State {
+    put: Side,
+    tail: Line,
+    get: Side,
+    head: Line,
+    /// Where consumers wait for items.
+    pub(super) items: Gate,
+    /// Where producers wait for room.
+    pub(super) room: Gate,
+    /// Where those wait who want all items to be done.
+    pub(super) finished: Gate,
+    /// Grows when a process wakes that said that it waits.
+    pub(super) wakings: AtomicU32,
+    /// Grows when all who had the queue waited for it, so that all are told.
+    pub(super) verdicts: AtomicU32,
+    /// How many places there are for those that say that they wait.
+    pub(super) places: AtomicU32,
+    /// How many items were [done](crate::Queue::task_done), going round at 2³².
+    pub(super) done: AtomicU32,
+    /// Somebody waits for the bell, and not at the gate.
+    pub(super) bell_wanted: AtomicU32,
+    /// The number of the next item that goes beside the ring.
+    next_tag: AtomicU32,
+    pub(super) closed: AtomicU32,
+    /// How many items it takes; 0 for any number.
+    capacity: u32,
+    /// How long the ring is, in units. Changed under both mutexes.
+    len: AtomicU32,
+    /// How much of the file may have memory, in bytes. Changed under both mutexes.
+    allocated: AtomicU64,
+}
+
+impl State {
+    /// `None` for any number of items.
+    pub(super) fn new(capacity: Option<u32>) -> Self {
+        Self {
+            put: Side::new(),
+            tail: Line(AtomicU64::new(0)),
+            get: Side::new(),
+            head: Line(AtomicU64::new(0)),
+            items: Gate::new(),
+            room: Gate::new(),
+            finished: Gate::new(),
+            wakings: AtomicU32::new(0),
+            verdicts: AtomicU32::new(0),
+            places: AtomicU32::new(FIRST_PLACES),
+            done: AtomicU32::new(0),
+            bell_wanted: AtomicU32::new(0),
+            next_tag: AtomicU32::new(0),
+            closed: AtomicU32::new(0),
+            capacity: capacity.unwrap_or(0),
+            len: AtomicU32::new((FIRST / UNIT) as u32),
+            allocated: AtomicU64::new(FIRST as u64),
+        }
+    }
+
+    pub(super) fn capacity(&self) -> Option<u32> {
+        (self.capacity > 0).then_some(self.capacity)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst) != 0
+    }
+
+    /// How many items are in it.
+    pub(super) fn count(&self) -> u32 {
+        let mut head = Position::load(&self.head.0);
+        loop {
+            // The head first: it never overtakes a tail that is read after it. And again, or all that
+            // was put between the two would count.
+            let tail = Position::load(&self.tail.0);
+            let again = Position::load(&self.head.0);
+            if head == again {
+                return tail.count.wrapping_sub(head.count);
+            }
+            head = again;
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.capacity > 0 && self.count() >= self.capacity
+    }
+
+    /// Whether all items that were put are done.
+    pub(super) fn is_finished(&self) -> bool {
+        self.done.load(Ordering::SeqCst) == self.ever_put()
+    }
+
+    /// How many items were ever put, going round at 2³².
+    pub(super) fn ever_put(&self) -> u32 {
+        Position::load(&self.tail.0).count
+    }
+}
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// An item, whose bytes follow.
+    Item,
+    /// An item that travels beside the ring, with this number.
+    Beside(u16),
+}
+
+const ITEM: u32 = 1;
+const BESIDE: u32 = 2;
+/// Nothing: the record after it would not fit into what is left of a piece.
+const FILLER: u32 = 3;
+
+/// What comes before the bytes of a record.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Header {
+    /// How many bytes follow.
+    len: u64,
+    kind: u32,
+    tag: u32,
+}
+
+const _: () = assert!(size_of::<Header>() == UNIT);
+
+fn units(bytes: usize) -> usize {
+    bytes.div_ceil(UNIT)
+}
+
+/// The ring of one queue, as one process sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Ring<'a> {
+    pub(super) state: &'a State,
+    pub(super) store: &'a Store,
+}
+
+/// Why a side was not entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NotInTime;
+
+impl<'a> Ring<'a> {
+    /// Takes the mutex of the producers.
+    #[inline]
+    pub(super) fn producing(self, wait: Wait) -> Result<Producing<'a>, NotInTime> {
+        // SAFETY: the state stays mapped for as long as the queue's handle, which is borrowed, and
+        // the guard is not leaked.
+        let State { put, tail, .. } = self.state;
+        let (inside, taken) = unsafe { put.mutex.enter_within(wait) }.ok_or(NotInTime)?;
+        Ok(Producing { ring: self, at: put.position(taken, tail), _inside: inside })
+    }
+
+    /// Takes the mutex of the consumers.
+    #[inline]
+    pub(super) fn consuming(self, wait: Wait) -> Result<Consuming<'a>, NotInTime> {
+        // SAFETY: as above.
+        let State { get, head, .. } = self.state;
+        let (inside, taken) = unsafe { get.mutex.enter_within(wait) }.ok_or(NotInTime)?;
+        Ok(Consuming { ring: self, at: get.position(taken, head), _inside: inside })
+    }
+
+    /// The place of a record, in bytes.
+    #[inline]
+    fn offset(self, at: u32) -> usize {
+        let len = self.state.len.load(Ordering::Relaxed);
+        (at & (len - 1)) as usize * UNIT
+    }
+
+    #[inline]
+    fn header(self, at: u32) -> io::Result<NonNull<Header>> {
+        Ok(self.store.at(self.offset(at), UNIT)?.cast())
+    }
+}
+
+/// The side of the producers, to oneself.
+pub(super) struct Producing<'a> {
+    ring: Ring<'a>,
+    /// Up to where it has written; everybody sees what was [published](Self::publish).
+    at: Position,
+    _inside: Guard<'a>,
+}
+
+/// Where a record is to go.
+pub(super) struct Place {
+    start: NonNull<u8>,
+    /// How long its item is.
+    payload: usize,
+    /// Up to where the ring is written then.
+    after: Position,
+}
+
+impl Producing<'_> {
+    #[inline]
+    fn head(&self, fresh: bool) -> Position {
+        let State { put, head, .. } = self.ring.state;
+        if !fresh {
+            return Position::load(&put.other);
+        }
+        let head = Position::load(&head.0);
+        head.store(&put.other, Ordering::Relaxed);
+        head
+    }
+
+    /// Whether there are as many items as there may be.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        let capacity = self.ring.state.capacity;
+        let full = |head: Position| self.at.count.wrapping_sub(head.count) >= capacity;
+        capacity > 0 && full(self.head(false)) && full(self.head(true))
+    }
+
+    /// Makes room for a record with so many bytes; writing it cannot fail then.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    #[inline]
+    pub(super) fn reserve(&self, payload: usize) -> Result<Place> {
+        let filler = self.make_room(payload)?;
+        let failed = |error| Error::os("map the memory of a queue", error);
+        let mut filled = 0;
+        while filled < filler {
+            filled += self.fill(self.at.at.wrapping_add(filled)).map_err(failed)?;
+        }
+        let from = self.ring.offset(self.at.at.wrapping_add(filler));
+        let start = self.ring.store.at(from, UNIT + payload).map_err(failed)?;
+        let after = self.at.after(filler + 1 + units(payload) as u32, 1);
+        Ok(Place { start, payload, after })
+    }
+
+    /// Makes what is left of a piece a filler; gives its units.
+    #[cold]
+    fn fill(&self, at: u32) -> io::Result<u32> {
+        let from = self.ring.offset(at);
+        let left = Store::piece(from).1 - from;
+        let header = Header { len: (left - UNIT) as u64, kind: FILLER, tag: 0 };
+        // SAFETY: it is within the ring's memory, aligned, and between the tail and the head, so
+        // that nobody but who has the producers' mutex reads or writes it.
+        unsafe { self.ring.header(at)?.write(header) };
+        Ok((left / UNIT) as u32)
+    }
+
+    /// Has the ring take a record of so many bytes; gives the units of filler before it.
+    #[inline]
+    fn make_room(&self, payload: usize) -> Result<u32> {
+        loop {
+            let len = self.ring.state.len.load(Ordering::Relaxed) as usize;
+            let needed = 1 + units(payload);
+            // From piece to piece, until one has enough left.
+            let mut filler = 0;
+            while filler + needed <= len {
+                let from = self.ring.offset(self.at.at.wrapping_add(filler as u32));
+                let left = (Store::piece(from).1 - from) / UNIT;
+                if needed <= left {
+                    break;
+                }
+                filler += left;
+            }
+            let used = |head: Position| self.at.at.wrapping_sub(head.at) as usize;
+            let fits = |head| used(head) + filler + needed <= len;
+            if fits(self.head(false)) || fits(self.head(true)) {
+                return Ok(filler as u32);
+            }
+            self.grow(used(self.head(false)) + filler + needed)?;
+        }
+    }
+
+    /// Writes the record, which nobody sees yet.
+    #[inline]
+    pub(super) fn write(&mut self, place: Place, what: What, payload: &[u8]) {
+        assert_eq!(payload.len(), place.payload);
+        let (kind, tag) = match what {
+            What::Item => (ITEM, 0),
+            What::Beside(tag) => (BESIDE, u32::from(tag)),
+        };
+        // SAFETY: so much is mapped there, and between the tail and the head, so that nobody but who
+        // has the producers' mutex reads or writes it.
+        unsafe {
+            place.start.cast().write(Header { len: payload.len() as u64, kind, tag });
+            let to = place.start.add(UNIT);
+            to.copy_from_nonoverlapping(NonNull::from(payload).cast(), payload.len());
+        }
+        self.at = place.after;
+    }
+
+    /// Has everybody see what was written.
+    #[inline]
+    pub(super) fn publish(&self) {
+        self.ring.state.put.publish(self.at, &self.ring.state.tail);
+    }
+
+    /// A number that no item that travels beside the ring has had for long.
+    pub(super) fn new_tag(&self) -> u16 {
+        self.ring.state.next_tag.fetch_add(1, Ordering::SeqCst) as u16
+    }
+
+    /// Nothing was sent with the number that was last given.
+    pub(super) fn take_tag_back(&self) {
+        self.ring.state.next_tag.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Makes the ring so long that so many units fit into it: twice, and twice again. A record keeps its
+    /// position, but those in every second round of the ring so far are to be in its new half: they are
+    /// copied there, where nobody looks before the ring is said to be longer.
+    #[cold]
+    fn grow(&self, units: usize) -> Result<()> {
+        let Ring { state, store } = self.ring;
+        let failed = |error| Error::os("map the memory of a queue", error);
+        // No consumer waits for anything while it has its mutex.
+        let others = self.ring.consuming(Wait::Forever);
+        let others = others.map_err(|NotInTime| failed(io::ErrorKind::Deadlock.into()))?;
+        while (state.len.load(Ordering::SeqCst) as usize) < units {
+            let len = state.len.load(Ordering::SeqCst);
+            let bytes = len as usize * UNIT;
+            if bytes * 2 > MAX {
+                let (what, len) = ("bytes in a queue", units * UNIT);
+                return Err(Error::TooLarge { what, len, max: MAX });
+            }
+            state.allocated.fetch_max(bytes as u64 * 2, Ordering::SeqCst);
+            store.grow(bytes, bytes * 2)?;
+            let mut at = others.at.at;
+            while at != self.at.at {
+                let from = self.ring.offset(at);
+                let left = self.at.at.wrapping_sub(at) as usize * UNIT;
+                let count = left.min(Store::piece(from).1 - from);
+                if at & len != 0 {
+                    let old = store.at(from, count).map_err(failed)?;
+                    let new = store.at(bytes + from, count).map_err(failed)?;
+                    // SAFETY: both are mapped; this thread has both mutexes, and so all of the
+                    // memory; the old one is in the first half, the new one in the second.
+                    unsafe { new.copy_from_nonoverlapping(old, count) };
+                }
+                at = at.wrapping_add((count / UNIT) as u32);
+            }
+            state.len.store(len * 2, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+/// The side of the consumers, to oneself.
+pub(super) struct Consuming<'a> {
+    ring: Ring<'a>,
+    /// Up to where it has taken; the room is free that was [published](Self::publish).
+    at: Position,
+    _inside: Guard<'a>,
+}
+
+/// A record that is next to be taken.
+pub(super) struct Record<'a> {
+    pub(super) what: What,
+    pub(super) payload: &'a [u8],
+    /// Where the ring goes on after it.
+    pub(super) after: Position,
+}
+
+impl<'a> Consuming<'a> {
+    /// The record that is next to be taken, if there is one.
+    ///
+    /// # Errors
+    /// `InvalidData` if what is there is no record.
+    #[inline]
+    pub(super) fn next(&self) -> io::Result<Option<Record<'_>>> {
+        let Ring { state, store } = self.ring;
+        let mut head = self.at;
+        let mut tail = Position::load(&state.get.other);
+        if tail.count == head.count {
+            tail = Position::load(&state.tail.0);
+            tail.store(&state.get.other, Ordering::Relaxed);
+            if tail.count == head.count {
+                return Ok(None);
+            }
+        }
+        let wrong = || io::Error::from(io::ErrorKind::InvalidData);
+        loop {
+            // SAFETY: it is mapped, and any bytes are a header.
+            let Header { len, kind, tag } = unsafe { self.ring.header(head.at)?.read() };
+            let len = usize::try_from(len).ok().filter(|len| *len <= MAX).ok_or_else(wrong)?;
+            let start = store.at(self.ring.offset(head.at), UNIT + len)?;
+            let units = 1 + units(len) as u32;
+            if units > tail.at.wrapping_sub(head.at) {
+                return Err(wrong()); // it goes beyond what was written
+            }
+            let what = match kind {
+                ITEM => What::Item,
+                BESIDE => What::Beside(tag as u16),
+                FILLER => {
+                    head = head.after(units, 0);
+                    continue;
+                }
+                _ => return Err(wrong()),
+            };
+            // SAFETY: they are mapped, and between the head and the tail, where nobody writes; only
+            // who has the consumers' mutex, which this borrows, can move the head.
+            let payload = unsafe { slice::from_raw_parts(start.add(UNIT).as_ptr(), len) };
+            return Ok(Some(Record { what, payload, after: head.after(units, 1) }));
+        }
+    }
+
+    /// The records before this are taken.
+    #[inline]
+    pub(super) fn take(&mut self, after: Position) {
+        self.at = after;
+    }
+
+    /// Frees the room of what was taken.
+    #[inline]
+    pub(super) fn publish(&self) {
+        self.ring.state.get.publish(self.at, &self.ring.state.head);
+    }
+
+    /// Gives memory back, if there is much of it, and nothing in it.
+    #[inline]
+    pub(super) fn tidy(&self) {
+        let len = self.ring.state.len.load(Ordering::Relaxed) as usize * UNIT;
+        if len > KEPT && self.ring.state.count() == 0 {
+            self.shrink();
+        }
+    }
+
+    #[cold]
+    fn shrink(&self) {
+        let Ring { state, store } = self.ring;
+        // Who produces just now has use for the memory.
+        let Ok(others) = self.ring.producing(Wait::Never) else { return };
+        if others.at == self.at {
+            state.len.store((KEPT / UNIT) as u32, Ordering::SeqCst);
+            store.give_back(KEPT, state.allocated.load(Ordering::SeqCst) as usize);
+            state.allocated.store(KEPT as u64, Ordering::SeqCst);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The memory of a queue's ring: a file that grows and shrinks, mapped piece by piece.
+//!
+//! The first piece has [`FIRST`] bytes, the second as many, and each after it as many as all before
+//! it. So the memory can double without being mapped anew, and what was mapped once stays: nobody need
+//! be told when it grows.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+use nix::fcntl::SealFlag;
+use nix::sys::stat::fstat;
+
+use crate::error::{Error, Result};
+use crate::sys::mapping::Mapping;
+use crate::sys::memfd;
+use crate::wire::endpoint::Endpoint;
+
+/// The size of the first piece.
+pub(super) const FIRST: usize = 64 << 10;
+/// The size of all pieces.
+pub(super) const MAX: usize = FIRST << (PIECES - 1);
+
+const PIECES: usize = 18;
+
+#[derive(Debug)]
+pub(super) struct Store {
+    file: Endpoint,
+    pieces: [OnceLock<Mapping>; PIECES],
+}
+
+impl Store {
+    /// Memory for a ring of [`FIRST`] bytes.
+    pub(super) fn create() -> Result<Self> {
+        let file = memfd::create("offspring-queue")
+            .map_err(|error| Error::os("make the memory of a queue", error))?;
+        let failed = |error| Error::shared_memory(FIRST, error);
+        memfd::allocate(file.as_fd(), FIRST).map_err(failed)?;
+        memfd::seal(file.as_fd(), SealFlag::F_SEAL_SHRINK).map_err(failed)?;
+        Ok(Self::of(file))
+    }
+
+    pub(super) fn of(file: OwnedFd) -> Self {
+        Self { file: Endpoint::new(file), pieces: [const { OnceLock::new() }; PIECES] }
+    }
+
+    pub(super) fn file(&self) -> &Endpoint {
+        &self.file
+    }
+
+    /// Has memory ready up to there.
+    pub(super) fn grow(&self, from: usize, to: usize) -> Result<()> {
+        memfd::allocate_range(self.file.as_fd(), from, to)
+            .map_err(|error| Error::shared_memory(to, error))
+    }
+
+    /// Gives the memory between these two back to the system.
+    pub(super) fn give_back(&self, from: usize, to: usize) {
+        // If it cannot, it stays: that harms nobody.
+        let _ = memfd::give_back(self.file.as_fd(), from, to);
+    }
+
+    /// Where the piece begins in which this offset is, and where it ends.
+    #[inline]
+    pub(super) fn piece(offset: usize) -> (usize, usize) {
+        if offset < FIRST {
+            return (0, FIRST);
+        }
+        let from = 1 << offset.ilog2();
+        (from, from * 2)
+    }
+
+    /// The address of `len` bytes at this offset, all of which are in one piece, and are there.
+    ///
+    /// # Errors
+    /// If there is no room for the mapping; `InvalidData` if the file is not as long.
+    #[inline]
+    pub(super) fn at(&self, offset: usize, len: usize) -> io::Result<NonNull<u8>> {
+        let (from, to) = Self::piece(offset);
+        if offset + len > to || to > MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let index = if from == 0 { 0 } else { (from / FIRST).ilog2() as usize + 1 };
+        let piece = match self.pieces[index].get() {
+            Some(piece) => piece,
+            None => self.map(index, from, to)?,
+        };
+        // SAFETY: within the mapping.
+        Ok(unsafe { piece.start().add(offset - from) })
+    }
+
+    #[cold]
+    fn map(&self, index: usize, from: usize, to: usize) -> io::Result<&Mapping> {
+        let file = self.file.as_fd();
+        // It cannot shrink, so that what is there once does not vanish.
+        let sealed = memfd::is_sealed(file, SealFlag::F_SEAL_SHRINK);
+        if !sealed || fstat(file)?.st_size < to as i64 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let piece = Mapping::writable_at(file, from, to - from)?;
+        // If another thread was quicker, this one goes.
+        Ok(self.pieces[index].get_or_init(|| piece))
+    }
+}
