@@ -232,9 +232,9 @@ impl<'a> Ring<'a> {
     /// Takes the mutex of the producers.
     #[inline]
     pub(super) fn producing(self, wait: Wait) -> Result<Producing<'a>, NotInTime> {
+        let State { put, tail, .. } = self.state;
         // SAFETY: the state stays mapped for as long as the queue's handle, which is borrowed, and
         // the guard is not leaked.
-        let State { put, tail, .. } = self.state;
         let (inside, taken) = unsafe { put.mutex.enter_within(wait) }.ok_or(NotInTime)?;
         Ok(Producing { ring: self, at: put.position(taken, tail), _inside: inside })
     }
@@ -242,8 +242,8 @@ impl<'a> Ring<'a> {
     /// Takes the mutex of the consumers.
     #[inline]
     pub(super) fn consuming(self, wait: Wait) -> Result<Consuming<'a>, NotInTime> {
-        // SAFETY: as above.
         let State { get, head, .. } = self.state;
+        // SAFETY: as above.
         let (inside, taken) = unsafe { get.mutex.enter_within(wait) }.ok_or(NotInTime)?;
         Ok(Consuming { ring: self, at: get.position(taken, head), _inside: inside })
     }
