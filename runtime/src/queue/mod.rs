@@ -1,14 +1,25 @@
-//! The queue: any number of processes put items into it, and any number get them out.
+//! The queue, and what can go wrong with it.
 //!
-//! - [`handle`]: [`Queue`], typed
-//! - [`errors`]: what can go wrong with each operation, and what it gives back
-//! - [`core`]: a queue of bytes: waiting, waking, and what goes beside the ring
-//! - [`ring`]: records in shared memory, and how one comes and goes by a single store
-//! - [`store`]: the memory of the ring, which grows and shrinks
-//! - [`presence`]: whether anybody else has the queue
+//! [`Queue`] and the errors of its single operations are at the crate's root as well; those of batches
+//! and of [`Queue::join`], and the iterator, are here.
 //!
-//! How it works, and what happens when a process is killed at each step: `README.md`.
+//! | Python | here |
+//! |---|---|
+//! | `Queue(maxsize)`, `Queue()` | [`Queue::bounded`], [`Queue::unbounded`] |
+//! | `JoinableQueue`, `SimpleQueue` | the same [`Queue`] |
+//! | `put`, `put_nowait`, `put(timeout=..)` | [`put`](Queue::put), [`try_put`](Queue::try_put), [`put_timeout`](Queue::put_timeout) |
+//! | `get`, `get_nowait`, `get(timeout=..)` | [`get`](Queue::get), [`try_get`](Queue::try_get), [`get_timeout`](Queue::get_timeout) |
+//! | `qsize`, `empty`, `full` | [`len`](Queue::len), [`is_empty`](Queue::is_empty), [`is_full`](Queue::is_full); exact, at that moment |
+//! | `task_done`, `join` | [`task_done`](Queue::task_done), [`join`](Queue::join) |
+//! | `close`, `join_thread`, `cancel_join_thread` | not needed: what was put is in the queue, and no thread sends it |
+//! | `queue.Full`, `queue.Empty` | [`TryPutError::Full`], [`TryGetError::Empty`], and `Timeout` of the timed forms |
+//! | – | [`close`](Queue::close) for all, batches, `Disconnected` when nobody is left |
+//!
+//! How it works is told in the [repository](https://github.com/offspring-rs/offspring/blob/main/runtime/src/queue/README.md).
 
+// handle: `Queue`, typed; errors: what each operation gives back; core: waiting, waking, and what goes
+// beside the ring; ring: records, and how one comes and goes by a single store; store: the memory of
+// the ring; presence: whether anybody else has the queue.
 mod core;
 mod errors;
 mod handle;
