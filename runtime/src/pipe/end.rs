@@ -3,7 +3,6 @@
 //! No lock is needed anywhere: the kernel queues whole packets, gives each to one reader, and
 //! keeps those of one writer in order. So a process that is killed leaves nothing half done.
 
-use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -17,19 +16,12 @@ use super::errors::{RecvProblem, SendProblem};
 use crate::sys::poll::{self, Wait};
 use crate::sys::socket::is_packet_socket;
 use crate::wire::endpoint::Endpoint;
-use crate::wire::{self, DecodeError, Kind, Packet, RecvFailure};
+use crate::wire::{self, DecodeError, Kind, Packet, RecvFailure, Scratch};
 
 /// A serialised value.
 const VALUE: Kind = Kind(b'v');
 /// Plain bytes.
 const BYTES: Kind = Kind(b'b');
-
-/// Scratch space of up to this size is kept for the next message.
-const KEPT: usize = 128 << 10;
-
-thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
 
 #[derive(Debug, Clone)]
 pub(super) struct End(Arc<Endpoint>);
@@ -40,20 +32,12 @@ impl End {
     }
 
     pub(super) fn send<T: Serialize>(&self, value: &T, wait: Wait) -> Result<(), SendProblem> {
-        // Taken, not borrowed: a user's `Serialize` may send in its turn.
-        let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
-        bytes.clear();
-        let encoded = wire::encode(value, &mut bytes).map_err(SendProblem::Encode);
-        let result = encoded.and_then(|(fds, moves)| {
-            let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-            wire::send(self.as_fd(), VALUE, &bytes, &fds, wait)?;
-            moves.sent();
-            Ok(())
-        });
-        if bytes.capacity() <= KEPT {
-            let _ = SCRATCH.try_with(|kept| kept.set(bytes));
-        }
-        result
+        let mut scratch = Scratch::new();
+        let (fds, moves) = wire::encode(value, &mut scratch.0).map_err(SendProblem::Encode)?;
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        wire::send(self.as_fd(), VALUE, &scratch.0, &fds, wait)?;
+        moves.sent();
+        Ok(())
     }
 
     pub(super) fn send_bytes(&self, bytes: &[u8], wait: Wait) -> Result<(), SendProblem> {

@@ -3,7 +3,6 @@
 
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,7 +29,7 @@ use crate::sys::poll::{self, Wait};
 use crate::sys::robust::Thread;
 use crate::sys::{copies, socket};
 use crate::wire::endpoint::Endpoint;
-use crate::wire::{self, Parcel, RecvFailure, SendFailure};
+use crate::wire::{self, Parcel, RecvFailure, Scratch, SendFailure};
 
 /// An item of more bytes than this goes in a sealed file of its own: it is copied once, and holds nobody
 /// up meanwhile.
@@ -141,36 +140,6 @@ gave_up!(PutProblem GetProblem);
 
 fn failed(error: impl Into<io::Error>) -> PutProblem {
     PutProblem::Refused(Error::os("put something into a queue", error))
-}
-
-thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Scratch space of up to this size is kept for the next item.
-const KEPT: usize = LARGE + 4096;
-
-/// Scratch space, which is empty. Taken, not borrowed: a user's `Serialize` may use a queue in its turn.
-#[derive(Debug)]
-pub(super) struct Scratch(pub(super) Vec<u8>);
-
-impl Scratch {
-    #[inline]
-    pub(super) fn new() -> Self {
-        let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
-        bytes.clear();
-        Self(bytes)
-    }
-}
-
-impl Drop for Scratch {
-    #[inline]
-    fn drop(&mut self) {
-        if self.0.capacity() <= KEPT {
-            let bytes = std::mem::take(&mut self.0);
-            let _ = SCRATCH.try_with(|kept| kept.set(bytes));
-        }
-    }
 }
 
 /// What somebody waits for.
@@ -308,7 +277,7 @@ impl<'a> Idle<'a> {
             // SAFETY: the segment stays mapped for as long as a handle lives, which is borrowed, and
             // the place is left before that ends.
             if let Some(place) = places.iter().find(|place| unsafe { place.take(false) }) {
-                place.note[FOR].store(1 << what as u32, Ordering::SeqCst);
+                place.note[FOR].store(what as u32, Ordering::SeqCst);
                 place.note[BY].store(Thread::current().tid(), Ordering::SeqCst);
                 return Some(Self { core, place });
             }
@@ -441,10 +410,7 @@ impl Core {
                 }
             }
         }
-        let waits_in_vain = |what: For| {
-            let waits = kinds.iter().any(|kind| *kind & 1 << what as u32 != 0);
-            !waits || !what.is_there(self)
-        };
+        let waits_in_vain = |what: For| !kinds.contains(&(what as u32)) || !what.is_there(self);
         // Nobody has woken in between: so all of these waited when the tokens were counted, and have
         // done nothing since.
         self.presence.is(kinds.len())
@@ -477,17 +443,6 @@ impl Core {
         wait: Wait,
     ) -> Result<(), PutProblem> {
         let mut waiter = Waiter::new(self, For::Room, wait);
-        self.put_when_there_is_room(&mut waiter, payload, fds)
-    }
-
-    #[inline]
-    fn put_when_there_is_room(
-        &self,
-        waiter: &mut Waiter<'_>,
-        payload: &[u8],
-        fds: &[OwnedFd],
-    ) -> Result<(), PutProblem> {
-        let core = waiter.core;
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         // Ready before anybody is kept out.
         let mut parcel = match fds.is_empty() && payload.len() <= LARGE {
@@ -498,10 +453,10 @@ impl Core {
                 Err(other) => return Err(failed(other)),
             },
         };
-        let mut beside = Waiter::new(core, For::RoomBeside, waiter.wait);
-        let mut last_try = waiter.wait == Wait::Never;
+        let mut beside = Waiter::new(self, For::RoomBeside, wait);
+        let mut last_try = wait == Wait::Never;
         loop {
-            let mut side = self.produce(waiter.wait)?;
+            let mut side = self.produce(wait)?;
             if side.is_full() {
                 drop(side);
                 waiter.wait()?;
@@ -620,19 +575,17 @@ impl Core {
     pub(super) fn get<R>(
         self: &Arc<Self>,
         wait: Wait,
-        decode: impl FnOnce(&[u8], Vec<OwnedFd>) -> R,
+        decode: impl Fn(&[u8], Vec<OwnedFd>) -> R,
     ) -> Result<R, GetProblem> {
         let state = self.state();
         let mut waiter = Waiter::new(self, For::Item, wait);
-        let mut decode = Some(decode);
         self.check_copy().map_err(GetProblem::Os)?;
         loop {
             // Before the look: what is put before the closing is seen.
             let closed = state.is_closed();
             let side = Self::enter(|wait| self.ring().consuming(wait), wait)?;
-            match self.take(side, &mut waiter, &mut decode)? {
+            match self.take(side, &mut waiter, &decode)? {
                 Some(value) => return Ok(value),
-                None if decode.is_none() => return Err(GetProblem::Corrupt),
                 None if closed => return Err(GetProblem::Closed),
                 None => waiter.wait()?,
             }
@@ -645,7 +598,7 @@ impl Core {
         &self,
         mut side: Consuming<'_>,
         waiter: &mut Waiter<'_>,
-        decode: &mut Option<impl FnOnce(&[u8], Vec<OwnedFd>) -> R>,
+        decode: impl Fn(&[u8], Vec<OwnedFd>) -> R,
     ) -> Result<Option<R>, GetProblem> {
         loop {
             let Some(record) = side.next()? else { return Ok(None) };
@@ -658,7 +611,7 @@ impl Core {
                     self.free(&side, 1);
                     drop(side);
                     waiter.done();
-                    return Ok(decode.take().map(|decode| decode(&scratch.0, Vec::new())));
+                    return Ok(Some(decode(&scratch.0, Vec::new())));
                 }
                 What::Beside(tag) => {
                     side.take(after);
@@ -677,7 +630,7 @@ impl Core {
                     // Nobody is kept out while it is mapped and decoded.
                     let inward = self.inward.as_fd();
                     let received = wire::recv_then(inward, Wait::Never, done, |packet| {
-                        decode.take().map(|decode| decode(packet.payload, packet.fds))
+                        Some(decode(packet.payload, packet.fds))
                     });
                     return received.map_err(|failure| match failure {
                         RecvFailure::DescriptorsLost => GetProblem::DescriptorsLost,
@@ -711,8 +664,8 @@ impl Core {
         }
     }
 
-    /// Gets what is there, up to `max` items and at least one, as bytes one after the other and where
-    /// each ends. `None` if the first is not plain.
+    /// Gets the plain items that are next, up to `max` and without waiting: appends their bytes, and
+    /// says where each ends. None, if there is nothing or the next is not plain.
     pub(super) fn get_some(
         &self,
         max: usize,
@@ -794,12 +747,11 @@ impl Core {
     /// Waits until all items are done.
     pub(super) fn join(self: &Arc<Self>, wait: Wait) -> Result<(), GetProblem> {
         let mut waiter = Waiter::new(self, For::Finish, wait);
-        let mut result = Ok(());
         self.check_copy().map_err(GetProblem::Os)?;
-        while !self.state().is_finished() && result.is_ok() {
-            result = waiter.wait();
+        while !self.state().is_finished() {
+            waiter.wait()?;
         }
-        Ok(result?)
+        Ok(())
     }
 
     /// Tells those that wait for descriptors.

@@ -12,14 +12,14 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::core::{Core, GetProblem, Scratch};
+use super::core::{Core, GetProblem};
 use super::errors::{
     GetError, GetManyError, GetTimeoutError, Problem, PutError, PutManyError, PutTimeoutError,
     QueueJoinError, TooManyDone, TryGetError, TryPutError,
 };
 use crate::error::{Error, Result};
 use crate::sys::poll::Wait;
-use crate::wire;
+use crate::wire::{self, Scratch};
 
 const NAME: &str = "Queue";
 /// The most items that a queue can be bounded to.

@@ -8,6 +8,7 @@ mod descriptor;
 pub(crate) mod endpoint;
 mod handles;
 mod packet;
+mod scratch;
 
 pub use codec::{DecodeError, EncodeError};
 pub(crate) use codec::{decode, encode};
@@ -18,6 +19,7 @@ pub(crate) use handles::{
 pub(crate) use packet::{
     Kind, Packet, Parcel, RecvFailure, SendFailure, next_tag, prepare, recv, recv_then, send,
 };
+pub(crate) use scratch::Scratch;
 
 #[cfg(test)]
 mod tests;

@@ -86,6 +86,19 @@ fn handles_work_where_they_arrive(by: By) -> Outcome {
     Ok(())
 }
 
+/// Once before it counts: what is loaded lazily then is.
+fn leaves_nothing(round: impl Fn() -> Outcome) -> Outcome {
+    round()?;
+    let before = Holdings::now();
+    (0..5).try_for_each(|_| round())?;
+    let after = Holdings::now();
+    assert_eq!(
+        (after.descriptors, after.mappings, after.threads),
+        (before.descriptors, before.mappings, before.threads)
+    );
+    Ok(())
+}
+
 each_start_method! {
     fn handles_work_in_the_process_where_they_arrive() {
         handles_work_where_they_arrive(By::Children)?;
@@ -140,7 +153,7 @@ each_start_method! {
 
     /// It takes itself along, is the same queue when it comes out, and nothing of it is left.
     fn a_queue_goes_through_itself() {
-        let round = || -> Outcome {
+        leaves_nothing(|| {
             let queue = Queue::unbounded()?;
             queue.put(Link::Next(queue.clone()))?;
             queue.put(Link::End)?;
@@ -152,15 +165,7 @@ each_start_method! {
             let child = daemon(follow_chain(same))?;
             assert_eq!(child.join()?, 0);
             Ok(())
-        };
-        round()?;
-        let before = Holdings::now();
-        (0..5).try_for_each(|_| round())?;
-        let after = Holdings::now();
-        assert_eq!(
-            (after.descriptors, after.mappings, after.threads),
-            (before.descriptors, before.mappings, before.threads)
-        );
+        })?;
     }
 }
 
@@ -249,21 +254,13 @@ each_start_method! {
     }
 
     fn the_last_handle_takes_the_queue_with_it() {
-        let round = || -> Outcome {
+        leaves_nothing(|| {
             let queue = Queue::unbounded()?;
             let child = daemon(put_files(queue.clone(), 20))?;
             child.join()?;
             drop(queue.get()?); // the others are never got
             Ok(())
-        };
-        round()?;
-        let before = Holdings::now();
-        (0..5).try_for_each(|_| round())?;
-        let after = Holdings::now();
-        assert_eq!(
-            (after.descriptors, after.mappings, after.threads),
-            (before.descriptors, before.mappings, before.threads)
-        );
+        })?;
     }
 }
 
