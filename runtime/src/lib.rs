@@ -101,6 +101,7 @@
 mod error;
 mod launch;
 mod pipe;
+mod pool;
 mod process;
 pub mod queue;
 pub mod shm;
@@ -115,6 +116,10 @@ pub use offspring_macros::{Process, process};
 pub use pipe::{
     Duplex, IntoIter, Iter, Receiver, RecvError, RecvIntoError, RecvTimeoutError, SendError,
     SendTimeoutError, Sender, TryRecvError, TrySendError, duplex, pipe,
+};
+pub use pool::{
+    AsCompleted, Imap, ImapUnordered, Job, MapJob, Mapper, Pool, PoolBuilder, PoolError, PoolStats,
+    SlowTask, Task, TaskError, TaskPanic, WorkerDeath, WorkerStats, as_completed, wait_any,
 };
 pub use process::{
     Builder, Child, ChildHandle, Current, Exit, Failure, JoinError, Output, Panic, Parent, Process,

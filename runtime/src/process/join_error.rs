@@ -102,23 +102,26 @@ impl Deref for Exit {
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process '{}' (pid {}) ", self.process, self.pid)?;
-        match (self.status.signal(), self.status.code()) {
-            (Some(signal), _) => {
-                write!(f, "was killed by signal {signal}")?;
-                if let Ok(signal) = nix::sys::signal::Signal::try_from(signal) {
-                    write!(f, " ({signal})")?;
-                }
-                if self.status.core_dumped() {
-                    write!(f, ", leaving a core file")?;
-                }
-                Ok(())
-            }
-            (None, Some(code)) => {
+        match self.status.code() {
+            Some(code) => {
                 write!(f, "exited with code {code} without giving its value: did it call `exit`?")
             }
-            (None, None) => write!(f, "ended: {}", self.status),
+            None => write_end(f, self.status),
         }
     }
+}
+
+/// How a process ended that did not exit.
+pub(crate) fn write_end(f: &mut fmt::Formatter<'_>, status: ExitStatus) -> fmt::Result {
+    let Some(signal) = status.signal() else { return write!(f, "ended: {status}") };
+    write!(f, "was killed by signal {signal}")?;
+    if let Ok(signal) = nix::sys::signal::Signal::try_from(signal) {
+        write!(f, " ({signal})")?;
+    }
+    if status.core_dumped() {
+        write!(f, ", leaving a core file")?;
+    }
+    Ok(())
 }
 
 /// Something that went wrong around the work. Its text names the process, its pid, and what it was.
@@ -163,14 +166,22 @@ pub(crate) struct PanicReport {
 }
 
 impl PanicReport {
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// The message, and where it happened, in a line.
+    pub(crate) fn describe(&self) -> String {
+        match &self.location {
+            Some(location) => format!("it panicked at {location}: {}", self.message),
+            None => format!("it panicked: {}", self.message),
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         // Three strings always encode.
         let _ = wire::encode(self, &mut bytes);
         bytes
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         wire::decode(bytes, Vec::new()).ok()
     }
 }
@@ -187,6 +198,10 @@ pub struct Panic {
 }
 
 impl Panic {
+    pub(crate) fn new(process: impl Into<String>, pid: u32, report: PanicReport) -> Self {
+        Self { process: process.into(), pid, report }
+    }
+
     /// The name of the process.
     pub fn process(&self) -> &str {
         &self.process

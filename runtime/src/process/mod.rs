@@ -33,6 +33,7 @@ pub use entry::init;
 pub use handle::ChildHandle;
 pub use identity::{Current, Parent, cpu_count, current, parent};
 pub use join_error::{Exit, Failure, JoinError, Panic};
+pub(crate) use join_error::{PanicReport, write_end};
 pub use stdio::Stdio;
 pub use table::active_children;
 

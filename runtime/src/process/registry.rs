@@ -10,6 +10,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::join_error::PanicReport;
 use super::protocol::Outcome;
 use super::{Process, panics};
 use crate::error::{Error, Result};
@@ -24,7 +25,7 @@ pub struct Entry {
     file: &'static str,
     line: u32,
     column: u32,
-    run: fn(&[u8], Vec<OwnedFd>) -> Outcome,
+    run: fn(&[u8], Vec<OwnedFd>, &mut Vec<u8>) -> Ended,
     started: AtomicU32,
 }
 
@@ -71,31 +72,69 @@ impl Entry {
     }
 
     pub(super) fn run(&self, args: &[u8], fds: Vec<OwnedFd>) -> Outcome {
-        (self.run)(args, fds)
+        let mut bytes = Vec::new();
+        match self.run_into(args, fds, &mut bytes) {
+            Ended::Value(fds) => Outcome::Value(bytes, fds),
+            Ended::Panicked(report) => Outcome::Panicked(report),
+            Ended::Unencodable(reason) => Outcome::Unencodable(reason),
+            Ended::Undecodable(reason) => Outcome::Undecodable(reason),
+        }
     }
+
+    /// Runs it here, and appends its value to `bytes`; if there is none, they are as before.
+    pub(crate) fn run_into(
+        &self,
+        args: &[u8],
+        fds: Vec<OwnedFd>,
+        bytes: &mut Vec<u8>,
+    ) -> Ended {
+        let before = bytes.len();
+        let ended = (self.run)(args, fds, bytes);
+        if !matches!(ended, Ended::Value(_)) {
+            bytes.truncate(before);
+        }
+        ended
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// How a run of a process ended; its value is in bytes elsewhere.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It returned, and these descriptors go with the value.
+    Value(Vec<OwnedFd>),
+    /// It panicked.
+    Panicked(PanicReport),
+    /// What it returned does not serialise.
+    Unencodable(String),
+    /// It did not run: its arguments did not deserialise.
+    Undecodable(String),
 }
 
 /// Decodes a process, runs it, and encodes what came of it. All three are code of the user's, so a
 /// panic in any of them is the work's.
-fn run<P: Process>(args: &[u8], fds: Vec<OwnedFd>) -> Outcome {
+fn run<P: Process>(args: &[u8], fds: Vec<OwnedFd>, bytes: &mut Vec<u8>) -> Ended {
     let work = || {
         let process: P = match wire::decode(args, fds) {
             Ok(process) => process,
-            Err(error) => return Outcome::Undecodable(error.to_string()),
+            Err(error) => return Ended::Undecodable(error.to_string()),
         };
         let output = process.run();
-        let mut bytes = Vec::new();
-        match wire::encode(&output, &mut bytes) {
+        match wire::encode(&output, bytes) {
             Ok((fds, moves)) => {
                 moves.sent(); // or it is gone with this process
-                Outcome::Value(bytes, fds)
+                Ended::Value(fds)
             }
-            Err(error) => Outcome::Unencodable(error.to_string()),
+            Err(error) => Ended::Unencodable(error.to_string()),
         }
     };
-    // Nobody sees what the panic left half done: the process ends.
+    // What the panic left half done is the process's own: it ends, or, in a pool, holds nothing but
+    // statics, as a thread's panic would leave them.
     catch_unwind(AssertUnwindSafe(|| panics::noted(work)))
-        .unwrap_or_else(|payload| Outcome::Panicked(panics::describe(payload)))
+        .unwrap_or_else(|payload| Ended::Panicked(panics::describe(payload)))
 }
 
 /// Ties a process to its entry. Implemented by `#[process]` and by `#[derive(Process)]`.
@@ -176,7 +215,7 @@ pub(super) fn count() -> usize {
 }
 
 /// The place of an entry in the table.
-pub(super) fn index_of(entry: &Entry) -> Result<u32> {
+pub(crate) fn index_of(entry: &Entry) -> Result<u32> {
     let table = table()?;
     let index = table.entries.binary_search_by_key(&entry.key(), |entry| entry.key());
     // The macro writes an entry and its registration in one item; only the time can be wrong.
@@ -187,4 +226,9 @@ pub(super) fn index_of(entry: &Entry) -> Result<u32> {
 pub(super) fn entry_at(index: u32, path: &str) -> Option<&'static Entry> {
     let entry = table().ok()?.entries.get(index as usize)?;
     (entry.path == path).then_some(entry)
+}
+
+/// The entry at this place in the table: of this very build.
+pub(crate) fn entry(index: u32) -> Option<&'static Entry> {
+    table().ok()?.entries.get(index as usize).copied()
 }

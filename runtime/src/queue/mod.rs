@@ -25,7 +25,7 @@ mod errors;
 mod handle;
 mod presence;
 mod ring;
-mod store;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 

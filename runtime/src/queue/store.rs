@@ -20,21 +20,21 @@ use crate::sys::memfd;
 use crate::wire::endpoint::Endpoint;
 
 /// The size of the first piece.
-pub(super) const FIRST: usize = 64 << 10;
+pub(crate) const FIRST: usize = 64 << 10;
 /// The size of all pieces.
-pub(super) const MAX: usize = FIRST << (PIECES - 1);
+pub(crate) const MAX: usize = FIRST << (PIECES - 1);
 
 const PIECES: usize = 18;
 
 #[derive(Debug)]
-pub(super) struct Store {
+pub(crate) struct Store {
     file: Endpoint,
     pieces: [OnceLock<Mapping>; PIECES],
 }
 
 impl Store {
     /// Memory for a ring of [`FIRST`] bytes.
-    pub(super) fn create() -> Result<Self> {
+    pub(crate) fn create() -> Result<Self> {
         let file = memfd::create("offspring-queue")
             .map_err(|error| Error::os("make the memory of a queue", error))?;
         let failed = |error| Error::shared_memory(FIRST, error);
@@ -43,29 +43,29 @@ impl Store {
         Ok(Self::of(file))
     }
 
-    pub(super) fn of(file: OwnedFd) -> Self {
+    pub(crate) fn of(file: OwnedFd) -> Self {
         Self { file: Endpoint::new(file), pieces: [const { OnceLock::new() }; PIECES] }
     }
 
-    pub(super) fn file(&self) -> &Endpoint {
+    pub(crate) fn file(&self) -> &Endpoint {
         &self.file
     }
 
     /// Has memory ready up to there.
-    pub(super) fn grow(&self, from: usize, to: usize) -> Result<()> {
+    pub(crate) fn grow(&self, from: usize, to: usize) -> Result<()> {
         memfd::allocate_range(self.file.as_fd(), from, to)
             .map_err(|error| Error::shared_memory(to, error))
     }
 
     /// Gives the memory between these two back to the system.
-    pub(super) fn give_back(&self, from: usize, to: usize) {
+    pub(crate) fn give_back(&self, from: usize, to: usize) {
         // If it cannot, it stays: that harms nobody.
         let _ = memfd::give_back(self.file.as_fd(), from, to);
     }
 
     /// Where the piece begins in which this offset is, and where it ends.
     #[inline]
-    pub(super) fn piece(offset: usize) -> (usize, usize) {
+    pub(crate) fn piece(offset: usize) -> (usize, usize) {
         if offset < FIRST {
             return (0, FIRST);
         }
@@ -78,7 +78,7 @@ impl Store {
     /// # Errors
     /// If there is no room for the mapping; `InvalidData` if the file is not as long.
     #[inline]
-    pub(super) fn at(&self, offset: usize, len: usize) -> io::Result<NonNull<u8>> {
+    pub(crate) fn at(&self, offset: usize, len: usize) -> io::Result<NonNull<u8>> {
         let (from, to) = Self::piece(offset);
         if offset + len > to || to > MAX {
             return Err(io::ErrorKind::InvalidData.into());

@@ -14,6 +14,15 @@ pub(crate) fn available() -> u64 {
     system.min(of_cgroups().unwrap_or(u64::MAX))
 }
 
+/// How much memory this process has in use that is not in a file (its resident set, less what it shares).
+pub(crate) fn own() -> Option<u64> {
+    let sizes = fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = sizes.split_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    Some(resident.saturating_sub(shared) * page.cast_unsigned())
+}
+
 fn of_system() -> Option<u64> {
     if let Ok(info) = fs::read_to_string("/proc/meminfo") {
         let field = |name: &str| -> Option<u64> {

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod auxv;
+pub(crate) mod clock;
 pub(crate) mod clone;
 pub(crate) mod copies;
 pub(crate) mod exec;

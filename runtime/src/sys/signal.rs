@@ -68,3 +68,12 @@ pub(crate) fn at_exit(handler: extern "C" fn()) {
     // SAFETY: the handler does not unwind: that is an abort, by its type.
     unsafe { libc::atexit(handler) };
 }
+
+/// Has Ctrl-C in a terminal, which reaches all processes of a group, pass by this one. A program that
+/// this one executes is interrupted by it as ever.
+pub(crate) fn outlive_interrupts() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing.
+    let _ = unsafe { sigaction(Signal::SIGINT, &action) };
+}

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 
+use crate::sys;
 use crate::sys::memfd::{self, Content};
 use crate::sys::poll::{self, Wait};
 use crate::sys::socket::{self, MAX_FDS};
@@ -126,6 +127,8 @@ pub(crate) fn next_tag(socket: BorrowedFd<'_>) -> nix::Result<Option<u16>> {
 /// What is to be sent, made ready: sending it copies no more than fits into a packet.
 pub(crate) struct Parcel<'a> {
     payload: &'a [u8],
+    /// How long the payload is, which is not here any more if it is in the file.
+    len: usize,
     fds: &'a [BorrowedFd<'a>],
     /// The payload, if it is long.
     file: Option<OwnedFd>,
@@ -135,7 +138,7 @@ pub(crate) struct Parcel<'a> {
 
 impl<'a> Parcel<'a> {
     pub(crate) fn new(payload: &'a [u8], fds: &'a [BorrowedFd<'a>]) -> Result<Self, SendFailure> {
-        let mut parcel = Self { payload, fds, file: None, carrier: None };
+        let mut parcel = Self { payload, len: payload.len(), fds, file: None, carrier: None };
         if payload.len() > INLINE_MAX {
             parcel.put_into_file()?;
         }
@@ -208,7 +211,7 @@ impl<'a> Parcel<'a> {
         header[1] = flags;
         header[2..4].copy_from_slice(&tag.to_le_bytes());
         header[4..8].copy_from_slice(&(self.fds.len() as u32).to_le_bytes());
-        header[8..].copy_from_slice(&(self.payload.len() as u64).to_le_bytes());
+        header[8..].copy_from_slice(&(self.len as u64).to_le_bytes());
         let parts = [IoSlice::new(&header), IoSlice::new(inline)];
         let mut last = false;
         loop {
@@ -221,6 +224,42 @@ impl<'a> Parcel<'a> {
                 done => return Ok(done?),
             }
         }
+    }
+}
+
+/// What is to be sent, perhaps more than once, with all that belongs to it.
+#[derive(Debug)]
+pub(crate) struct Package {
+    /// Empty, if it is in the file.
+    payload: Vec<u8>,
+    len: usize,
+    file: Option<OwnedFd>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Package {
+    pub(crate) fn new(payload: Vec<u8>, fds: Vec<OwnedFd>) -> Result<Self, SendFailure> {
+        let len = payload.len();
+        let mut package = Self { payload, len, file: None, fds };
+        if len > INLINE_MAX {
+            package.file = Some(memfd::sealed(&package.payload).map_err(SendFailure::Os)?);
+            package.payload = Vec::new();
+        }
+        Ok(package)
+    }
+
+    pub(crate) fn send(
+        &self,
+        socket: BorrowedFd<'_>,
+        kind: Kind,
+        wait: Wait,
+    ) -> Result<(), SendFailure> {
+        let Self { payload, len, file, fds } = self;
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        let file = file.as_ref().map(sys::fd::duplicate).transpose()?;
+        let mut parcel = Parcel { payload, len: *len, fds: &fds, file, carrier: None };
+        parcel.put_into_carrier()?;
+        parcel.send(socket, (kind, 0), wait)
     }
 }
 

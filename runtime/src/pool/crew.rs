@@ -1,0 +1,212 @@
+//! The workers of a pool, as the parent knows them.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use super::dispatch;
+use super::stats::WorkerRecord;
+use super::worker::{PACKET, Rules};
+use crate::process::Child;
+use crate::sys::poll::Wait;
+use crate::wire::endpoint::Endpoint;
+use crate::wire::{Package, SendFailure};
+
+/// After so many workers that were of no use, one after the other, the pool gives up.
+const USELESS: u32 = 3;
+
+/// Why a worker is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sentence {
+    TimedOut,
+    Cancelled,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) child: Child<()>,
+    pub(super) socket: Endpoint,
+    /// It is killed for this task: the chunk, the index in it.
+    sentence: Option<(u32, u32, Sentence)>,
+    pub(super) record: WorkerRecord,
+}
+
+impl Member {
+    pub(super) fn new(child: Child<()>, socket: Endpoint, started: Instant) -> Self {
+        let record = WorkerRecord::new(child.name(), child.pid(), started);
+        Self { child, socket, sentence: None, record }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Crew {
+    /// By the number of the desk.
+    members: Vec<Option<Member>>,
+    /// How many there are to be.
+    target: usize,
+    rules: Rules,
+    /// How many were started and never got to work, one after the other; and why the last one did not.
+    useless: u32,
+    why_useless: Option<String>,
+    /// How many were ever started.
+    pub(super) started: u64,
+    /// Those that are being started.
+    pub(super) starting: usize,
+}
+
+impl Crew {
+    pub(super) fn new(target: usize, rules: Rules) -> Self {
+        Self {
+            members: (0..target).map(|_| None).collect(),
+            target,
+            rules,
+            useless: 0,
+            why_useless: None,
+            started: 0,
+            starting: 0,
+        }
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(super) fn target(&self) -> usize {
+        self.target
+    }
+
+    pub(super) fn set_target(&mut self, target: usize) {
+        self.target = target;
+        if self.members.len() < target {
+            self.members.resize_with(target, || None);
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.members.iter().flatten().count()
+    }
+
+    /// The desks that have somebody.
+    pub(super) fn present(&self) -> impl Iterator<Item = usize> + '_ {
+        self.members.iter().enumerate().filter(|(_, member)| member.is_some()).map(|(at, _)| at)
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().flatten()
+    }
+
+    /// Free desks for those that are missing.
+    pub(super) fn vacancies(&self) -> Vec<usize> {
+        let missing = self.target.saturating_sub(self.len());
+        let free = self.members.iter().enumerate().filter(|(_, member)| member.is_none());
+        free.map(|(at, _)| at).take(missing).collect()
+    }
+
+    pub(super) fn insert(&mut self, worker: usize, member: Member) {
+        self.started += 1;
+        self.members[worker] = Some(member);
+    }
+
+    /// A worker that has ended goes; says how it ended, if it has.
+    pub(super) fn status(&self, worker: usize) -> Option<Option<ExitStatus>> {
+        let member = self.members.get(worker)?.as_ref()?;
+        match member.child.wait_timeout(Duration::ZERO) {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(Some(status)),
+            Err(_) => Some(None),
+        }
+    }
+
+    pub(super) fn remove(&mut self, worker: usize) -> Option<Member> {
+        self.members.get_mut(worker)?.take()
+    }
+
+    pub(super) fn who(&self, worker: usize) -> (String, u32) {
+        match self.members.get(worker) {
+            Some(Some(member)) => (member.child.name().into(), member.child.pid()),
+            _ => ("?".into(), 0),
+        }
+    }
+
+    fn socket(&self, worker: usize) -> Option<&Endpoint> {
+        self.members.get(worker)?.as_ref().map(|member| &member.socket)
+    }
+
+    pub(super) fn receive(&self, worker: usize) -> Result<(Vec<u8>, Vec<OwnedFd>), String> {
+        self.socket(worker).ok_or("its worker is gone").and_then(|socket| Ok(dispatch::receive(socket)))?
+    }
+
+    pub(super) fn send(&self, worker: usize, package: &Package) -> Result<(), SendFailure> {
+        match self.socket(worker) {
+            Some(socket) => package.send(socket.as_fd(), PACKET, Wait::Never),
+            None => Err(SendFailure::Disconnected),
+        }
+    }
+
+    pub(super) fn kill(&self, worker: usize) {
+        if let Some(Some(member)) = self.members.get(worker) {
+            let _ = member.child.kill();
+        }
+    }
+
+    pub(super) fn kill_all(&self) {
+        for member in self.members() {
+            let _ = member.child.kill();
+        }
+    }
+
+    pub(super) fn sentence(&mut self, worker: usize, seq: u32, index: u32, sentence: Sentence) {
+        if let Some(Some(member)) = self.members.get_mut(worker) {
+            member.sentence = Some((seq, index, sentence));
+            let _ = member.child.kill();
+        }
+    }
+
+    pub(super) fn sentence_of(&self, worker: usize) -> Option<(u32, u32, Sentence)> {
+        self.members.get(worker)?.as_ref()?.sentence
+    }
+
+    pub(super) fn is_sentenced(&self, worker: usize) -> bool {
+        self.sentence_of(worker).is_some()
+    }
+
+    pub(super) fn note_work(&mut self, worker: usize, tasks: u32, nanos: u64) {
+        if let Some(Some(member)) = self.members.get_mut(worker) {
+            member.record.tasks += u64::from(tasks);
+            member.record.busy += Duration::from_nanos(nanos);
+        }
+    }
+
+    /// A worker has said why it is of no use.
+    pub(super) fn note_useless(&mut self, worker: usize, reason: String) {
+        let (name, pid) = self.who(worker);
+        self.why_useless =
+            Some(format!("the initializer failed in worker '{name}' (pid {pid}): {reason}"));
+    }
+
+    /// A worker has ended that was at work, or never got so far. Gives the reason if it is time to give
+    /// up.
+    pub(super) fn note_end(
+        &mut self,
+        worker: usize,
+        was_ready: bool,
+        status: Option<ExitStatus>,
+    ) -> Option<String> {
+        if was_ready {
+            self.useless = 0;
+            return None;
+        }
+        self.useless += 1;
+        let (name, pid) = self.who(worker);
+        let reason = self.why_useless.take().unwrap_or_else(|| {
+            let how = status.map_or("how is not known".into(), |status| status.to_string());
+            format!(
+                "worker '{name}' (pid {pid}) ended before it was ready ({how}): \
+                 look at the initializer and at the memory limit"
+            )
+        });
+        (self.useless >= USELESS).then(|| format!("{reason}; so it was {USELESS} times in a row"))
+    }
+}

@@ -1,0 +1,814 @@
+//! Which tasks there are, which worker has which, and what becomes of them: all that the parent knows,
+//! under one lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::arena::{Arena, Block};
+use super::batch::{Batch, Ending, Fate, Segment, Taken};
+use super::board::{Board, Chunk, Desk, Holder, next_reply};
+use super::crew::{Crew, Sentence};
+use super::error::{Task, TaskError, TaskPanic, WorkerDeath};
+use super::reply::{Reply, Times};
+use super::stats::{PoolStats, Records};
+use super::worker::{PACKET, next_task};
+use super::{CHUNK_MAX, ROOM};
+use crate::process::{Panic, PanicReport};
+use crate::shm::object::Object;
+use crate::sys::poll::Wait;
+use crate::wire::{self, Package};
+
+/// The name of a batch.
+pub(super) type BatchId = u64;
+
+/// A chunk that was put up and is not dealt with.
+#[derive(Debug)]
+struct Flight {
+    /// `None`, if nobody wants to know any more.
+    batch: Option<BatchId>,
+    first: usize,
+    count: u32,
+    load: Load,
+    /// For how many of its tasks there was a reply: the first ones.
+    replied: u32,
+    /// How often its tasks were lost before.
+    lost: u32,
+    /// Who has claimed it, if that is no longer on the board.
+    holder: Option<usize>,
+    /// Its worker was asked to begin no more of it.
+    stopped: bool,
+}
+
+#[derive(Debug)]
+enum Load {
+    Block(Block, usize),
+    Beside(Arc<Package>),
+}
+
+/// How far the life of a pool has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// No more tasks are taken; those that are there are done.
+    Closing,
+    /// All is over; workers are killed.
+    Ending,
+    /// So it is for this reason.
+    Failed(String),
+}
+
+/// Work for the thread that looks after the pool.
+pub(super) type Callback = Box<dyn FnOnce() + Send>;
+
+pub(super) struct State {
+    batches: HashMap<BatchId, Batch>,
+    next_batch: BatchId,
+    /// Batches with tasks waiting, in turn.
+    ready: VecDeque<BatchId>,
+    flights: HashMap<u32, Flight>,
+    arena: Arena,
+    pub(super) crew: Crew,
+    pub(super) phase: Phase,
+    /// A thread listens to the workers.
+    pub(super) listening: bool,
+    /// Threads that wait for something while another listens: and for which batch, if for one only.
+    pub(super) followers: Vec<(std::thread::Thread, Option<BatchId>)>,
+    /// Something has come about that the thread that listens may wait for.
+    pub(super) told: bool,
+    pub(super) callbacks: Vec<Callback>,
+    pub(super) records: Records,
+    /// Where replies are taken to, kept.
+    replies: Vec<u8>,
+    pub(super) task_timeout: Option<Duration>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("phase", &self.phase).finish_non_exhaustive()
+    }
+}
+
+/// The state and the board, to do something with both.
+pub(super) struct Desks<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) board: &'a Object<Board, ()>,
+}
+
+impl State {
+    pub(super) fn new(arena: Arena, crew: Crew, task_timeout: Option<Duration>, records: Records) -> Self {
+        Self {
+            batches: HashMap::new(),
+            next_batch: 0,
+            ready: VecDeque::new(),
+            flights: HashMap::new(),
+            arena,
+            crew,
+            phase: Phase::Open,
+            listening: false,
+            followers: Vec::new(),
+            told: false,
+            callbacks: Vec::new(),
+            records,
+            replies: Vec::new(),
+            task_timeout,
+        }
+    }
+
+    pub(super) fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    pub(super) fn batch(&mut self, id: BatchId) -> Option<&mut Batch> {
+        self.batches.get_mut(&id)
+    }
+
+    /// Takes a new batch in. If the pool is not open any more, it is over at once.
+    pub(super) fn enter(&mut self, mut batch: Batch) -> BatchId {
+        batch.ending = match &self.phase {
+            Phase::Open => None,
+            Phase::Closing | Phase::Ending => Some(Ending::Closed),
+            Phase::Failed(reason) => Some(Ending::Failed(reason.clone())),
+        };
+        let id = self.next_batch;
+        self.next_batch += 1;
+        let done = batch.is_done();
+        self.batches.insert(id, batch);
+        if done {
+            self.settle(id);
+        }
+        id
+    }
+
+    /// Takes a batch out that its owner has done with.
+    pub(super) fn remove(&mut self, id: BatchId) -> Option<Batch> {
+        self.batches.remove(&id)
+    }
+
+    /// Whether all that was taken in is dealt with.
+    pub(super) fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.batches.values().all(Batch::is_done)
+    }
+
+    /// Whether a worker could be of use that is not there.
+    pub(super) fn backlog(&self) -> usize {
+        self.flights.len() + self.ready.len()
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        PoolStats {
+            tasks: self.records.tasks,
+            failed: self.records.failed,
+            waiting: self.batches.values().map(|batch| batch.waiting_count).sum(),
+            workers_started: self.crew.started,
+            workers: self.crew.members().map(|member| member.record.stats()).collect(),
+            slowest: self.records.slowest().to_vec(),
+        }
+    }
+
+    /// A batch is done: whoever waits for that is told.
+    fn settle(&mut self, id: BatchId) {
+        let Some(batch) = self.batches.get_mut(&id) else { return };
+        if let Some(bell) = batch.bell.take() {
+            let _ = nix::unistd::write(&bell, &1_u64.to_ne_bytes());
+            batch.bell = Some(bell);
+        }
+        if let Some(on_done) = batch.on_done.take() {
+            self.callbacks.push(on_done(batch));
+            batch.abandoned = true;
+        }
+        if batch.abandoned {
+            self.batches.remove(&id);
+        }
+        self.tell(Some(id));
+    }
+
+    /// Wakes those who wait for this batch, or for just anything.
+    pub(super) fn tell(&mut self, id: Option<BatchId>) {
+        self.told = true;
+        for (thread, of) in &self.followers {
+            if of.is_none() || *of == id || id.is_none() {
+                thread.unpark();
+            }
+        }
+    }
+
+    /// Ends everything that is not done.
+    pub(super) fn end_all(&mut self, ending: &Ending) {
+        self.ready.clear();
+        let begun: Vec<_> = self.flights.values().filter_map(|flight| flight.batch).collect();
+        for id in begun {
+            if let Some(batch) = self.batches.get_mut(&id) {
+                batch.may_have_run = true;
+            }
+        }
+        for flight in self.flights.values_mut() {
+            flight.batch = None;
+        }
+        let ids: Vec<_> = self.batches.keys().copied().collect();
+        for id in ids {
+            let Some(batch) = self.batches.get_mut(&id) else { continue };
+            if !batch.is_done() {
+                batch.ending = Some(ending.clone());
+                batch.forget_from(0);
+                self.settle(id);
+            }
+        }
+        self.tell(None);
+    }
+}
+
+impl Desks<'_> {
+    fn desk(&self, worker: usize) -> Option<&Desk> {
+        self.board.tail().get(worker)
+    }
+
+    /// A batch has tasks waiting.
+    pub(super) fn has_tasks(&mut self, id: BatchId) {
+        if let Some(batch) = self.state.batches.get_mut(&id)
+            && batch.waiting_count > 0
+            && !mem::replace(&mut batch.is_ready, true)
+        {
+            self.state.ready.push_back(id);
+        }
+        self.put_up();
+    }
+
+    /// Puts chunks on the board, as many as should be there.
+    pub(super) fn put_up(&mut self) {
+        let board = self.board.state();
+        let workers = self.state.crew.target();
+        let mut new = 0;
+        while let Some(id) = self.state.ready.front().copied() {
+            let Some(batch) = self.state.batches.get_mut(&id).filter(|batch| !batch.is_done()) else {
+                self.state.ready.pop_front();
+                continue;
+            };
+            if board.unclaimed() >= batch.ahead(workers) {
+                break;
+            }
+            let Some((seq, old)) = board.next() else { break };
+            // Its notice goes: who has it is to be known without that.
+            if let Some(flight) = self.state.flights.get_mut(&old)
+                && let Holder::Worker(worker) = board.holder(old)
+            {
+                flight.holder = Some(worker);
+            }
+            let most = self.state.crew.rules().max_tasks.unwrap_or(u32::MAX);
+            let cut = batch.cut(workers, most, ROOM);
+            let flight = match cut {
+                None => None,
+                Some(Taken::Beside { index, package, lost }) => {
+                    Some((index, 1, Ok(Load::Beside(package)), lost))
+                }
+                Some(Taken::Plain { first, count, at, len, lost }) => {
+                    let block = self.state.arena.put(batch.cut_bytes(at, len));
+                    Some((first, count, block.map(|block| Load::Block(block, len)), lost))
+                }
+            };
+            batch.tidy();
+            let process = batch.process;
+            // Others have their turn.
+            self.state.ready.pop_front();
+            if batch.waiting_count > 0 {
+                self.state.ready.push_back(id);
+            } else {
+                batch.is_ready = false;
+            }
+            let Some((first, count, load, lost)) = flight else { continue };
+            let load = match load {
+                Ok(load) => load,
+                Err(error) => {
+                    let reason = error.to_string();
+                    for index in first..first + count as usize {
+                        let task = self.state.batches[&id].task(index);
+                        let error = TaskError::Encode { task, reason: reason.clone(), ran: false };
+                        self.fail(id, index, error);
+                    }
+                    continue;
+                }
+            };
+            let chunk = match &load {
+                Load::Block(block, len) => {
+                    Chunk { at: block.at, len: *len as u32, count: Some(count), process }
+                }
+                Load::Beside(_) => Chunk { at: 0, len: 0, count: None, process },
+            };
+            let flight = Flight {
+                batch: Some(id),
+                first,
+                count,
+                load,
+                replied: 0,
+                lost,
+                holder: None,
+                stopped: false,
+            };
+            self.state.flights.insert(seq, flight);
+            board.publish(chunk);
+            new += 1;
+        }
+        if new > 0 {
+            board.work.open(new);
+        }
+    }
+
+    /// Whether a worker has left a reply that was not taken.
+    pub(super) fn any_replies(&self) -> bool {
+        self.state.crew.present().any(|worker| self.desk(worker).is_some_and(|desk| desk.unread() > 0))
+    }
+
+    /// Takes all replies, and sees to what follows from them.
+    pub(super) fn take_replies(&mut self) {
+        let present: Vec<_> = self.state.crew.present().collect();
+        for worker in present {
+            self.take_replies_of(worker);
+        }
+        self.put_up();
+        self.share_out();
+    }
+
+    fn take_replies_of(&mut self, worker: usize) {
+        let Some(desk) = self.board.tail().get(worker) else { return };
+        if desk.unread() == 0 {
+            return;
+        }
+        let mut replies = mem::take(&mut self.state.replies);
+        replies.clear();
+        desk.take(&mut replies);
+        let mut rest = &replies[..];
+        while let Some((header, payload)) = next_reply(&mut rest) {
+            let Some((reply, beside)) = Reply::of(header.kind) else { continue };
+            if reply == Reply::Value && !beside && self.take_value(header.seq, header.index, payload) {
+                continue;
+            }
+            let (payload, fds) = if beside {
+                match self.state.crew.receive(worker) {
+                    Ok(packet) => packet,
+                    Err(reason) => {
+                        self.task_done(header.seq, header.index, |task, _| {
+                            Fate::Failed(TaskError::Decode { task, reason, ran: true })
+                        });
+                        continue;
+                    }
+                }
+            } else {
+                (payload.to_vec(), Vec::new())
+            };
+            self.take_reply(worker, (header.seq, header.index), reply, payload, fds);
+        }
+        self.state.replies = replies;
+    }
+
+    /// The common case: a plain value for a batch that wants it. False if it is another.
+    #[inline]
+    fn take_value(&mut self, seq: u32, index: u32, payload: &[u8]) -> bool {
+        let Some(flight) = self.state.flights.get_mut(&seq) else { return true };
+        flight.replied = index + 1;
+        let Some(id) = flight.batch else { return true };
+        let index = flight.first + index as usize;
+        let Some(batch) = self.state.batches.get_mut(&id) else { return true };
+        if index < batch.end && batch.ending.is_none() {
+            batch.inbox.push(index, payload);
+            self.count_done(id);
+        }
+        true
+    }
+
+    /// One more task of a batch is dealt with.
+    #[inline]
+    fn count_done(&mut self, id: BatchId) {
+        let Some(batch) = self.state.batches.get_mut(&id) else { return };
+        batch.done += 1;
+        if batch.is_done() {
+            self.state.settle(id);
+        } else if batch.total.is_none() || batch.bell.is_some() {
+            // A lazy map, whose owner may want what there is.
+            self.state.tell(Some(id));
+        }
+    }
+
+    fn take_reply(
+        &mut self,
+        worker: usize,
+        (seq, index): (u32, u32),
+        reply: Reply,
+        payload: Vec<u8>,
+        fds: Vec<OwnedFd>,
+    ) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match reply {
+            Reply::Value => self.task_done(seq, index, |_, _| Fate::Value(payload, fds)),
+            Reply::Panicked => {
+                let (name, pid) = self.state.crew.who(worker);
+                self.task_done(seq, index, |task, _| {
+                    Fate::Failed(match PanicReport::from_bytes(&payload) {
+                        Some(report) => {
+                            let panic = Panic::new(name, pid, report);
+                            TaskError::Panicked(TaskPanic { task, panic })
+                        }
+                        None => {
+                            let reason = "the report of its panic is unreadable".into();
+                            TaskError::Decode { task, reason, ran: true }
+                        }
+                    })
+                });
+            }
+            Reply::Unencodable => self.task_done(seq, index, |task, _| {
+                Fate::Failed(TaskError::Encode { task, reason: text(&payload), ran: true })
+            }),
+            Reply::Undecodable => self.task_done(seq, index, |task, _| {
+                Fate::Failed(TaskError::Decode { task, reason: text(&payload), ran: false })
+            }),
+            Reply::Wanted => self.send_beside(worker, seq),
+            Reply::End => self.end_flight(worker, seq, index, Times::from_bytes(&payload)),
+            Reply::Useless => self.state.crew.note_useless(worker, text(&payload)),
+        }
+    }
+
+    fn task_done(&mut self, seq: u32, index: u32, fate: impl FnOnce(Task, usize) -> Fate) {
+        let Some(flight) = self.state.flights.get_mut(&seq) else { return };
+        flight.replied = index + 1;
+        let (Some(id), index) = (flight.batch, flight.first + index as usize) else { return };
+        let Some(batch) = self.state.batches.get_mut(&id) else { return };
+        let fate = fate(batch.task(index), index);
+        self.deliver(id, index, fate);
+    }
+
+    fn fail(&mut self, id: BatchId, index: usize, error: TaskError) {
+        self.deliver(id, index, Fate::Failed(error));
+    }
+
+    pub(super) fn deliver(&mut self, id: BatchId, index: usize, fate: Fate) {
+        let Some(batch) = self.state.batches.get_mut(&id) else { return };
+        if index >= batch.end || batch.ending.is_some() {
+            return;
+        }
+        let failed = matches!(fate, Fate::Failed(_));
+        if failed {
+            self.state.records.failed += 1;
+        }
+        batch.inbox.push_fate(index, fate);
+        let cut_off = failed && batch.fails_fast;
+        self.count_done(id);
+        if cut_off {
+            self.forget_from(id, index + 1, false);
+        }
+    }
+
+    /// Sends a worker the task that it has claimed, and which is not in the arena.
+    fn send_beside(&mut self, worker: usize, seq: u32) {
+        let Some(flight) = self.state.flights.get(&seq) else { return };
+        let Load::Beside(package) = &flight.load else { return };
+        let package = Arc::clone(package);
+        if let Err(failure) = self.state.crew.send(worker, &package) {
+            // It waits for a packet. An empty one is no task of any kind: but this one's error is told
+            // here.
+            let reason = std::io::Error::from(failure).to_string();
+            self.task_done(seq, 0, |task, _| {
+                Fate::Failed(TaskError::Encode { task, reason, ran: false })
+            });
+            self.state.crew.kill(worker);
+        }
+    }
+
+    /// A worker is through with a chunk, of which it has done so many tasks.
+    fn end_flight(&mut self, worker: usize, seq: u32, done: u32, times: Option<Times>) {
+        let Some(flight) = self.state.flights.remove(&seq) else { return };
+        if let Some(Times { began, ended }) = times {
+            let nanos = ended.saturating_sub(began);
+            let name = flight.batch.and_then(|id| self.state.batches.get_mut(&id)).map(|batch| {
+                batch.learn(nanos, done);
+                batch.name
+            });
+            self.state.crew.note_work(worker, done, nanos);
+            self.state.records.note(worker, name.unwrap_or("?"), flight.first, done, began, ended);
+        }
+        self.put_back(flight, done);
+    }
+
+    /// The tasks of a chunk from this one on did not run: they are to wait again.
+    fn put_back(&mut self, flight: Flight, from: u32) {
+        if let Some(id) = flight.batch
+            && from < flight.count
+            && let Some(batch) = self.state.batches.get_mut(&id)
+            && !batch.is_done()
+        {
+            let first = flight.first + from as usize;
+            let count = flight.count - from;
+            let segment = match &flight.load {
+                Load::Beside(package) => {
+                    let package = Arc::clone(package);
+                    Segment::Beside { index: first, package, lost: flight.lost }
+                }
+                Load::Block(block, len) => {
+                    let bytes = self.state.arena.bytes(*block, *len);
+                    let mut rest = &bytes[..];
+                    for _ in 0..from {
+                        next_task(&mut rest);
+                    }
+                    let at = bytes.len() - rest.len();
+                    Segment::Plain { first, count, bytes, at, lost: flight.lost }
+                }
+            };
+            let count = segment_count_before(batch.end, first, count);
+            if count > 0 {
+                batch.add_again(segment);
+                if batch.end != usize::MAX {
+                    batch.forget_from(batch.end);
+                }
+                if !mem::replace(&mut batch.is_ready, true) {
+                    self.state.ready.push_front(id);
+                }
+            }
+        }
+        if let Load::Block(block, _) = flight.load {
+            self.state.arena.free(block);
+        }
+    }
+
+    /// If workers have nothing to do while another has a long chunk in hand, that one gives back what
+    /// it has not begun.
+    fn share_out(&mut self) {
+        let workers = self.state.crew.target();
+        if !self.state.ready.is_empty() || self.state.flights.len() >= workers {
+            return;
+        }
+        let board = self.board;
+        for (seq, flight) in &mut self.state.flights {
+            let adaptive = flight.batch.and_then(|id| self.state.batches.get(&id));
+            let adaptive = adaptive
+                .is_some_and(|batch| batch.chunk == super::batch::ChunkSize::Adaptive);
+            let left = flight.count.saturating_sub(flight.replied);
+            if !adaptive || flight.stopped || left < 2 {
+                continue;
+            }
+            let holder = flight.holder.map_or_else(|| board.state().holder(*seq), Holder::Worker);
+            if let Holder::Worker(worker) = holder
+                && let Some(desk) = board.tail().get(worker)
+            {
+                flight.stopped = true;
+                desk.stop(*seq);
+            }
+        }
+    }
+
+    fn holder(&self, seq: u32, flight: &Flight) -> Holder {
+        match flight.holder {
+            Some(worker) => Holder::Worker(worker),
+            None => self.board.state().holder(seq),
+        }
+    }
+
+    /// What a batch has from this input on does not matter any more: what is not begun never is.
+    /// `kill`: and what is begun is ended.
+    pub(super) fn forget_from(&mut self, id: BatchId, index: usize, kill: bool) {
+        let Some(batch) = self.state.batches.get_mut(&id) else { return };
+        batch.end = batch.end.min(index);
+        batch.forget_from(index);
+        let flights: Vec<u32> = self
+            .state
+            .flights
+            .iter()
+            .filter(|(_, flight)| flight.batch == Some(id))
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in flights {
+            let flight = &self.state.flights[&seq];
+            let (first, last) = (flight.first, flight.first + flight.count as usize);
+            if last <= index {
+                continue;
+            }
+            if first >= index && self.board.state().withdraw(seq) {
+                if let Some(Flight { load: Load::Block(block, _), .. }) =
+                    self.state.flights.remove(&seq)
+                {
+                    self.state.arena.free(block);
+                }
+                continue;
+            }
+            if let Holder::Worker(worker) = self.holder(seq, flight) {
+                if let Some(desk) = self.desk(worker) {
+                    desk.stop(seq);
+                }
+                if kill {
+                    self.condemn(worker, seq, Sentence::Cancelled);
+                }
+            }
+            if first >= index
+                && let Some(flight) = self.state.flights.get_mut(&seq)
+                && flight.replied < flight.count
+                && let Some(batch) = self.state.batches.get_mut(&id)
+            {
+                batch.may_have_run = true;
+                flight.batch = None;
+            }
+        }
+        // What was done beyond that does not count, and what is left before it may be done already.
+        let outstanding: usize = self
+            .state
+            .flights
+            .values()
+            .filter(|flight| flight.batch == Some(id))
+            .map(|flight| {
+                let from = flight.first + flight.replied as usize;
+                segment_count_before(index, from, flight.count - flight.replied)
+            })
+            .sum();
+        if let Some(batch) = self.state.batches.get_mut(&id) {
+            let total = batch.total.map_or(batch.end, |total| total.min(batch.end));
+            batch.total = Some(total);
+            batch.done = total.saturating_sub(outstanding + batch.waiting_count);
+            if batch.is_done() && batch.ending.is_none() {
+                self.state.settle(id);
+            }
+        }
+        self.put_up();
+    }
+
+    /// Ends a batch: nobody wants what is not done yet.
+    pub(super) fn cancel(&mut self, id: BatchId, kill: bool) {
+        let Some(batch) = self.state.batches.get_mut(&id).filter(|batch| !batch.is_done()) else {
+            return;
+        };
+        batch.ending = Some(Ending::Cancelled);
+        self.forget_from(id, 0, kill);
+        self.state.settle(id);
+    }
+
+    /// Kills a worker for the task of this chunk that it has in hand, if it has one.
+    fn condemn(&mut self, worker: usize, seq: u32, sentence: Sentence) {
+        if self.state.crew.is_sentenced(worker) {
+            return;
+        }
+        let Some(desk) = self.board.tail().get(worker) else { return };
+        desk.condemn();
+        self.take_replies_of(worker);
+        match self.state.flights.get(&seq) {
+            Some(flight) if flight.replied < flight.count => {
+                let index = flight.replied;
+                self.state.crew.sentence(worker, seq, index, sentence);
+            }
+            _ => desk.pardon(),
+        }
+    }
+
+    /// Kills the workers whose tasks have run for too long; says when to look again, in nanoseconds
+    /// of the clock.
+    pub(super) fn end_overdue(&mut self, now: u64) -> Option<u64> {
+        let limit = self.state.task_timeout?.as_nanos() as u64;
+        if self.state.flights.is_empty() {
+            return None;
+        }
+        let mut next = now + limit;
+        let held: Vec<(u32, usize)> = self
+            .state
+            .flights
+            .iter()
+            .filter_map(|(seq, flight)| match self.holder(*seq, flight) {
+                Holder::Worker(worker) => Some((*seq, worker)),
+                _ => None,
+            })
+            .collect();
+        for (seq, worker) in held {
+            let Some(desk) = self.desk(worker) else { continue };
+            let (in_hand, begun) = desk.progress();
+            if in_hand != seq || begun == 0 {
+                continue;
+            }
+            let end = desk.since.load(std::sync::atomic::Ordering::SeqCst) + limit;
+            if end <= now {
+                self.condemn(worker, seq, Sentence::TimedOut);
+            } else {
+                next = next.min(end);
+            }
+        }
+        Some(next)
+    }
+
+    /// Deals with what a worker had in hand that has ended.
+    pub(super) fn bury(&mut self, worker: usize, status: Option<ExitStatus>) {
+        self.take_replies_of(worker);
+        let held: Vec<u32> = self
+            .state
+            .flights
+            .iter()
+            .filter(|(seq, flight)| self.holder(**seq, flight) == Holder::Worker(worker))
+            .map(|(seq, _)| *seq)
+            .collect();
+        let progress = self.desk(worker).map(Desk::progress);
+        let sentence = self.state.crew.sentence_of(worker);
+        let (name, pid) = self.state.crew.who(worker);
+        for seq in held {
+            let Some(flight) = self.state.flights.remove(&seq) else { continue };
+            let next = flight.replied;
+            let executed = sentence.filter(|(of, index, _)| (*of, *index) == (seq, next));
+            // A condemned worker begins nothing, whatever it says: but for the task it is killed for.
+            let begun = progress == Some((seq, next + 1)) && (sentence.is_none() || executed.is_some());
+            if !begun || next >= flight.count {
+                self.put_back(flight, next);
+                continue;
+            }
+            let index = flight.first + next as usize;
+            let (Some(id), lost) = (flight.batch, flight.lost) else {
+                self.put_back(flight, next);
+                continue;
+            };
+            let Some(batch) = self.state.batches.get(&id) else {
+                self.put_back(flight, next);
+                continue;
+            };
+            let (task, retries) = (batch.task(index), batch.retries);
+            if executed.is_none() && lost < retries {
+                self.run_again(flight, next);
+                continue;
+            }
+            let limit = self.state.task_timeout.unwrap_or_default();
+            self.put_back(flight, next + 1);
+            let error = match (executed, status) {
+                (Some((_, _, Sentence::TimedOut)), _) => TaskError::TimedOut { task, limit },
+                (Some((_, _, Sentence::Cancelled)), _) => {
+                    TaskError::Cancelled { task, may_have_run: true }
+                }
+                (None, status) => TaskError::WorkerDied(WorkerDeath {
+                    task,
+                    worker: name.clone(),
+                    pid,
+                    status: status.unwrap_or_default(),
+                }),
+            };
+            self.fail(id, index, error);
+        }
+        if let Some(desk) = self.desk(worker) {
+            desk.clear();
+        }
+        self.put_up();
+    }
+
+    /// The tasks of a chunk from this one on wait again, this one as lost once more.
+    fn run_again(&mut self, mut flight: Flight, from: u32) {
+        let (Some(id), first, count) = (flight.batch, flight.first, flight.count) else { return };
+        let lost = flight.lost;
+        if let Load::Block(block, len) = &flight.load
+            && let Some(batch) = self.state.batches.get_mut(&id)
+            && first + from as usize <= batch.end
+        {
+            let bytes = self.state.arena.bytes(*block, *len);
+            let mut rest = &bytes[..];
+            for _ in 0..from {
+                next_task(&mut rest);
+            }
+            let at = bytes.len() - rest.len();
+            let alone = Segment::Plain {
+                first: first + from as usize,
+                count: 1,
+                bytes,
+                at,
+                lost: lost + 1,
+            };
+            if from + 1 < count {
+                self.put_back(flight, from + 1);
+            } else if let Load::Block(block, _) = flight.load {
+                self.state.arena.free(block);
+            }
+            if let Some(batch) = self.state.batches.get_mut(&id) {
+                batch.add_again(alone);
+                if !mem::replace(&mut batch.is_ready, true) {
+                    self.state.ready.push_front(id);
+                }
+            }
+        } else {
+            flight.lost += 1;
+            self.put_back(flight, from);
+        }
+    }
+
+    /// All of a batch's inputs are known: perhaps all of them are dealt with.
+    pub(super) fn check(&mut self, id: BatchId) {
+        let batch = self.state.batches.get(&id);
+        if batch.is_some_and(|batch| batch.ending.is_none() && batch.is_done()) {
+            self.state.settle(id);
+        }
+    }
+
+    /// Whether the room that the tasks of a batch may take is full.
+    pub(super) fn is_full(&self, id: BatchId) -> bool {
+        self.state.batches.get(&id).is_some_and(|batch| batch.waiting_bytes() > 4 * CHUNK_MAX)
+    }
+}
+
+fn segment_count_before(end: usize, first: usize, count: u32) -> usize {
+    end.saturating_sub(first).min(count as usize)
+}
+
+/// Receives what belongs to a reply.
+pub(super) fn receive(socket: &impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>), String> {
+    wire::recv(socket.as_fd(), Wait::Never, |packet| {
+        (packet.kind == PACKET).then(|| (packet.payload.to_vec(), packet.fds))
+    })
+    .map_err(|failure| failure.to_string())?
+    .ok_or_else(|| "it is no reply".into())
+}

@@ -1,0 +1,178 @@
+//! What a pool has done, for people to read.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How many of the slowest are remembered.
+const SLOWEST: usize = 5;
+/// How many chunks a timeline remembers: the last ones.
+const TIMELINE: usize = 1 << 20;
+
+/// One worker, as a [`PoolStats`] tells of it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// Its name.
+    pub name: String,
+    /// Its process number.
+    pub pid: u32,
+    /// How many tasks it has done.
+    pub tasks: u64,
+    /// How long it was busy with them.
+    pub busy: Duration,
+    /// How long it was not, since it was started.
+    pub idle: Duration,
+    /// How long it took to start it.
+    pub startup: Duration,
+}
+
+/// Tasks that took long, one after the other in one worker: one task, where tasks are long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlowTask {
+    /// The name of their process.
+    pub process: &'static str,
+    /// For which input of its [map](crate::Pool::map) the first of them was; 0 for a submitted task.
+    pub index: usize,
+    /// How many they were.
+    pub count: u32,
+    /// How long each took, on average.
+    pub each: Duration,
+}
+
+/// What a pool has done so far: from [`Pool::stats`](crate::Pool::stats).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// How many tasks were done, those that failed included.
+    pub tasks: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// How many tasks wait for a worker.
+    pub waiting: usize,
+    /// How many workers were ever started.
+    pub workers_started: u64,
+    /// Those that are there.
+    pub workers: Vec<WorkerStats>,
+    /// The slowest tasks, the slowest first.
+    pub slowest: Vec<SlowTask>,
+}
+
+/// What is noted of a worker.
+#[derive(Debug)]
+pub(super) struct WorkerRecord {
+    name: String,
+    pid: u32,
+    started: Instant,
+    startup: Duration,
+    pub(super) tasks: u64,
+    pub(super) busy: Duration,
+}
+
+impl WorkerRecord {
+    pub(super) fn new(name: &str, pid: u32, began: Instant) -> Self {
+        let started = Instant::now();
+        let startup = started - began;
+        Self { name: name.into(), pid, started, startup, tasks: 0, busy: Duration::ZERO }
+    }
+
+    pub(super) fn stats(&self) -> WorkerStats {
+        WorkerStats {
+            name: self.name.clone(),
+            pid: self.pid,
+            tasks: self.tasks,
+            busy: self.busy,
+            idle: self.started.elapsed().saturating_sub(self.busy),
+            startup: self.startup,
+        }
+    }
+}
+
+/// A chunk of tasks that was run.
+#[derive(Debug, Clone, Copy)]
+struct Event {
+    worker: usize,
+    process: &'static str,
+    index: usize,
+    count: u32,
+    began: u64,
+    ended: u64,
+}
+
+/// What is noted of the whole.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    pub(super) tasks: u64,
+    pub(super) failed: u64,
+    slowest: Vec<SlowTask>,
+    timeline: Option<VecDeque<Event>>,
+}
+
+impl Records {
+    pub(super) fn new(timeline: bool) -> Self {
+        Self { timeline: timeline.then(VecDeque::new), ..Self::default() }
+    }
+
+    pub(super) fn slowest(&self) -> &[SlowTask] {
+        &self.slowest
+    }
+
+    /// A chunk was run between these moments, in nanoseconds.
+    pub(super) fn note(
+        &mut self,
+        worker: usize,
+        process: &'static str,
+        index: usize,
+        count: u32,
+        began: u64,
+        ended: u64,
+    ) {
+        self.tasks += u64::from(count);
+        if count == 0 {
+            return;
+        }
+        let each = Duration::from_nanos(ended.saturating_sub(began) / u64::from(count));
+        if self.slowest.len() < SLOWEST || self.slowest.last().is_some_and(|last| each > last.each) {
+            let at = self.slowest.partition_point(|slow| slow.each >= each);
+            self.slowest.insert(at, SlowTask { process, index, count, each });
+            self.slowest.truncate(SLOWEST);
+        }
+        if let Some(timeline) = &mut self.timeline {
+            if timeline.len() == TIMELINE {
+                timeline.pop_front();
+            }
+            timeline.push_back(Event { worker, process, index, count, began, ended });
+        }
+    }
+
+    /// The timeline in the format of Chrome's tracing: `chrome://tracing`, `ui.perfetto.dev`.
+    pub(super) fn trace(&self) -> Option<String> {
+        use std::fmt::Write as _;
+        let timeline = self.timeline.as_ref()?;
+        let mut json = String::from("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[");
+        let start = timeline.iter().map(|event| event.began).min().unwrap_or(0);
+        let mut workers: Vec<_> = timeline.iter().map(|event| event.worker).collect();
+        workers.sort_unstable();
+        workers.dedup();
+        let mut separator = "\n";
+        for worker in workers {
+            let _ = write!(
+                json,
+                "{separator}{{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":{worker},\
+                 \"args\":{{\"name\":\"worker {worker}\"}}}}"
+            );
+            separator = ",\n";
+        }
+        for Event { worker, process, index, count, began, ended } in timeline {
+            let (from, took) = ((began - start) as f64 / 1e3, (ended - began) as f64 / 1e3);
+            let _ = write!(
+                json,
+                "{separator}{{\"ph\":\"X\",\"name\":\"{process}\",\"pid\":1,\"tid\":{worker},\
+                 \"ts\":{from:.3},\"dur\":{took:.3},\"args\":{{\"input\":{index},\"tasks\":{count}}}}}"
+            );
+            separator = ",\n";
+        }
+        json.push_str("\n]}\n");
+        Some(json)
+    }
+}

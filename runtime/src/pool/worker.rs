@@ -1,0 +1,342 @@
+//! The worker: a process that claims chunks of tasks, runs them, and replies.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::{Pid, write};
+use serde::{Deserialize, Serialize};
+
+use super::arena::Reader;
+use super::board::{Board, Chunk, Desk, Header, REPLY_MAX};
+use super::reply::{Reply, Times};
+use crate::process::registry::{self, Ended, Entry, Registered, Registration};
+use crate::process::Process;
+use crate::queue::store::Store;
+use crate::shm::object::Object;
+use crate::sync::spin::Spin;
+use crate::sys::poll::Wait;
+use crate::sys::{clock, fd, memory, signal};
+use crate::wire::endpoint::Endpoint;
+use crate::wire::{self, Fd, Kind};
+
+/// A packet between a worker and its parent: a task on its way, or a reply's payload.
+pub(super) const PACKET: Kind = Kind(b'T');
+
+/// What holds for every worker of a pool.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Rules {
+    /// It leaves after so many tasks.
+    pub(super) max_tasks: Option<u32>,
+    /// It leaves when it has more memory than this, in bytes.
+    pub(super) max_memory: Option<u64>,
+    /// It leaves when it had nothing to do for so long.
+    pub(super) idle_timeout: Option<Duration>,
+    /// Tasks have a time limit.
+    pub(super) timed: bool,
+    /// The processors that it may run on.
+    pub(super) affinity: Option<Vec<usize>>,
+}
+
+/// A process's value in its serialised form.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Call {
+    pub(super) entry: u32,
+    pub(super) bytes: Vec<u8>,
+    pub(super) fds: Vec<Fd<OwnedFd>>,
+}
+
+impl Call {
+    pub(super) fn another(&self) -> nix::Result<Self> {
+        let fds = self.fds.iter().map(|fd| fd::duplicate(fd).map(Fd::new)).collect::<Result<_, _>>();
+        Ok(Self { entry: self.entry, bytes: self.bytes.clone(), fds: fds? })
+    }
+
+    /// Runs it; an error says why it failed.
+    fn run(self) -> Result<(), String> {
+        let Some(entry) = registry::entry(self.entry) else {
+            return Err("this program has no such process".into());
+        };
+        let fds = self.fds.into_iter().map(Fd::into_inner).collect();
+        match entry.run_into(&self.bytes, fds, &mut Vec::new()) {
+            Ended::Value(_) => Ok(()),
+            Ended::Panicked(report) => Err(report.describe()),
+            Ended::Unencodable(reason) | Ended::Undecodable(reason) => Err(reason),
+        }
+    }
+}
+
+/// The work of a worker, as its parent sends it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Worker {
+    pub(super) board: Object<Board, ()>,
+    pub(super) arena: Fd<OwnedFd>,
+    pub(super) bell: Fd<OwnedFd>,
+    pub(super) socket: Fd<OwnedFd>,
+    pub(super) desk: u32,
+    pub(super) rules: Rules,
+    pub(super) initializer: Option<Call>,
+    pub(super) finalizer: Option<Call>,
+}
+
+static ENTRY: Entry = Entry::new::<Worker>(
+    "offspring::pool::Worker",
+    "pool-worker",
+    "",
+    file!(),
+    line!(),
+    column!(),
+);
+
+impl Registered for Worker {
+    fn entry() -> &'static Entry {
+        &ENTRY
+    }
+}
+
+inventory::submit! { Registration(&ENTRY) }
+
+impl Process for Worker {
+    type Output = ();
+
+    fn run(self) {
+        let Self { board, arena, bell, socket, desk, rules, initializer, finalizer } = self;
+        signal::outlive_interrupts();
+        if let Some(processors) = &rules.affinity {
+            let mut set = CpuSet::new();
+            // A number that no machine has is left out, as is one that this machine has not.
+            for processor in processors {
+                let _ = set.set(*processor);
+            }
+            let _ = sched_setaffinity(Pid::from_raw(0), &set);
+        }
+        let Some(own) = board.tail().get(desk as usize) else { return };
+        let worker = Shift {
+            board: board.state(),
+            desk: own,
+            number: desk as usize,
+            arena: Reader(Store::of(arena.into_inner())),
+            bell: Endpoint::new(bell.into_inner()),
+            socket: Endpoint::new(socket.into_inner()),
+            rules: &rules,
+            last_call: Cell::new(clock::now()),
+            look_after: Cell::new(1),
+            since_look: Cell::new(0),
+        };
+        if let Some(Err(reason)) = initializer.map(Call::run) {
+            worker.leave(0, 0, Reply::Useless, reason.as_bytes(), Vec::new());
+            worker.call();
+            return;
+        }
+        own.ready.store(1, std::sync::atomic::Ordering::SeqCst);
+        worker.work();
+        if let Some(Err(reason)) = finalizer.map(Call::run) {
+            // Nobody waits for it. A panic was printed.
+            let _ = reason;
+        }
+    }
+}
+
+/// One worker at its desk.
+struct Shift<'a> {
+    board: &'a Board,
+    desk: &'a Desk,
+    number: usize,
+    arena: Reader,
+    bell: Endpoint,
+    socket: Endpoint,
+    rules: &'a Rules,
+    /// When the parent was last told that there are replies.
+    last_call: Cell<u64>,
+    /// After how many tasks the clock is looked at, and how many there were since.
+    look_after: Cell<u32>,
+    since_look: Cell<u32>,
+}
+
+/// So long a reply may lie there while others are added to it, in nanoseconds.
+const BATCHED: u64 = 500_000;
+/// Looking at the clock is worth it once in so many nanoseconds.
+const LOOK: u64 = 20_000;
+
+impl Shift<'_> {
+    /// Claims chunks and runs them, until it is time to leave.
+    fn work(&self) {
+        let mut left = self.rules.max_tasks.unwrap_or(u32::MAX);
+        let mut out = Vec::new();
+        while let Some((seq, chunk)) = self.next() {
+            let done = self.run_chunk(seq, chunk, left, &mut out);
+            if self.rules.max_tasks.is_some() {
+                left -= done;
+            }
+            let grown = || self.rules.max_memory.is_some_and(|max| memory::own() > Some(max));
+            if left == 0 || grown() {
+                return;
+            }
+        }
+    }
+
+    /// The next chunk, now this worker's; `None` if it is to leave.
+    fn next(&self) -> Option<(u32, Chunk)> {
+        let mut slept = false;
+        let mut in_time = true;
+        loop {
+            let claimed = (!self.board.is_dismissed()).then(|| self.board.claim(self.number));
+            if std::mem::take(&mut slept) && !matches!(claimed, Some(None)) {
+                self.board.work.awake(|| self.board.unclaimed() > 0);
+            }
+            match claimed {
+                None => return None,
+                Some(Some(claimed)) => return Some(claimed),
+                Some(None) if self.board.is_closed() || !in_time => return None,
+                Some(None) => {}
+            }
+            let mut spin = Spin::long();
+            while spin.pause() {
+                if self.board.has_news() {
+                    spin.paid();
+                    break;
+                }
+            }
+            if !self.board.has_news() {
+                let wait = self.rules.idle_timeout.map_or(Wait::Forever, Wait::at_most);
+                in_time = self.board.work.sleep(wait, || self.board.has_news());
+                slept = true;
+            }
+        }
+    }
+
+    /// Runs the tasks of a chunk, up to `most`; says how many it has run.
+    fn run_chunk(&self, seq: u32, chunk: Chunk, most: u32, out: &mut Vec<u8>) -> u32 {
+        let began = clock::now();
+        let done = match (registry::entry(chunk.process), chunk.count) {
+            (None, _) => 0,
+            (Some(entry), None) => self.run_beside(seq, entry, out),
+            (Some(entry), Some(count)) => {
+                let mut tasks = self.arena.bytes(chunk.at, chunk.len as usize).unwrap_or(&[]);
+                let mut done = 0;
+                while done < count.min(most)
+                    && !(done > 0 && self.desk.is_stopped(seq))
+                    && let Some(task) = next_task(&mut tasks)
+                {
+                    self.run_task(seq, done, entry, task, Vec::new(), out);
+                    done += 1;
+                    self.call_sometimes();
+                }
+                done
+            }
+        };
+        let times = Times { began, ended: clock::now() };
+        self.leave(seq, done, Reply::End, &times.to_bytes(), Vec::new());
+        self.last_call.set(times.ended);
+        self.call();
+        done
+    }
+
+    /// Asks for the one task of a chunk, and runs it.
+    fn run_beside(&self, seq: u32, entry: &Entry, out: &mut Vec<u8>) -> u32 {
+        self.leave(seq, 0, Reply::Wanted, &[], Vec::new());
+        self.call();
+        let ran = wire::recv(self.socket.as_fd(), Wait::Forever, |packet| {
+            self.run_task(seq, 0, entry, packet.payload, packet.fds, out);
+        });
+        if let Err(failure) = ran {
+            let reason = failure.to_string();
+            self.leave(seq, 0, Reply::Undecodable, reason.as_bytes(), Vec::new());
+        }
+        1
+    }
+
+    #[inline]
+    fn run_task(
+        &self,
+        seq: u32,
+        index: u32,
+        entry: &Entry,
+        task: &[u8],
+        fds: Vec<OwnedFd>,
+        out: &mut Vec<u8>,
+    ) {
+        out.clear();
+        if self.rules.timed {
+            self.desk.since.store(clock::now(), std::sync::atomic::Ordering::SeqCst);
+        }
+        self.desk.begin(seq, index, index == 0 || self.rules.timed);
+        match entry.run_into(task, fds, out) {
+            Ended::Value(fds) => self.leave(seq, index, Reply::Value, out, fds),
+            Ended::Panicked(report) => {
+                self.leave(seq, index, Reply::Panicked, &report.to_bytes(), Vec::new());
+            }
+            Ended::Unencodable(reason) => {
+                self.leave(seq, index, Reply::Unencodable, reason.as_bytes(), Vec::new());
+            }
+            Ended::Undecodable(reason) => {
+                self.leave(seq, index, Reply::Undecodable, reason.as_bytes(), Vec::new());
+            }
+        }
+    }
+
+    /// Leaves a reply: what does not fit into the ring goes through the socket, before its reply.
+    #[inline]
+    fn leave(&self, seq: u32, index: u32, reply: Reply, payload: &[u8], fds: Vec<OwnedFd>) {
+        let small = payload.len() <= REPLY_MAX && fds.is_empty();
+        let put = |reply: Reply, payload: &[u8], beside| {
+            let header = Header { seq, index, kind: reply.code(beside), len: payload.len() as u32 };
+            self.desk.reply(header, payload, || self.call());
+        };
+        if small {
+            return put(reply, payload, false);
+        }
+        self.call(); // what is in the socket already may have to be taken first
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        match wire::send(self.socket.as_fd(), PACKET, payload, &fds, Wait::Forever) {
+            Ok(()) => put(reply, &[], true),
+            Err(failure) => {
+                // No memory or descriptor for a large value: a small word still fits.
+                let error = std::io::Error::from(failure);
+                put(Reply::Unencodable, format!("it cannot be sent: {error}").as_bytes(), false);
+            }
+        }
+    }
+
+    /// Has the parent know of the replies now and then, where a chunk takes long.
+    #[inline]
+    fn call_sometimes(&self) {
+        self.since_look.set(self.since_look.get() + 1);
+        if self.since_look.get() >= self.look_after.get() {
+            self.look_at_clock();
+        }
+    }
+
+    #[cold]
+    fn look_at_clock(&self) {
+        let now = clock::now();
+        let each = now.saturating_sub(self.last_call.get()) / u64::from(self.since_look.get());
+        self.since_look.set(0);
+        self.look_after.set((LOOK / each.max(1)).clamp(1, 256) as u32);
+        if now - self.last_call.get() >= BATCHED {
+            self.last_call.set(now);
+            self.call();
+        }
+    }
+
+    fn call(&self) {
+        if self.board.call()
+            && let Err(error) = write(&self.bell, &1_u64.to_ne_bytes())
+            && error != Errno::EAGAIN
+        {
+            // A task has closed descriptors that are not its own. The end of this process is heard.
+            signal::exit_now(1);
+        }
+    }
+}
+
+/// The next of a chunk's tasks, each of which has its length before it.
+#[inline]
+pub(super) fn next_task<'a>(tasks: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, rest) = tasks.split_first_chunk()?;
+    let (task, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    *tasks = rest;
+    Some(task)
+}
