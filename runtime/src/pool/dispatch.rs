@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::arena::{Arena, Block};
 use super::batch::{Batch, Ending, Fate, Segment, Taken};
-use super::board::{Board, Chunk, Desk, Holder, next_reply};
+use super::board::{Board, Chunk, Desk, Header, Holder, next_reply};
 use super::crew::{Crew, Sentence};
 use super::error::{Task, TaskError, TaskPanic, WorkerDeath};
 use super::reply::{Reply, Times};
@@ -342,7 +342,8 @@ impl Desks<'_> {
         let mut rest = &replies[..];
         while let Some((header, payload)) = next_reply(&mut rest) {
             let Some((reply, beside)) = Reply::of(header.kind) else { continue };
-            if reply == Reply::Value && !beside && self.take_value(header.seq, header.index, payload) {
+            if reply == Reply::Value && !beside {
+                self.take_values(header, payload, &mut rest);
                 continue;
             }
             let (payload, fds) = if beside {
@@ -363,26 +364,52 @@ impl Desks<'_> {
         self.state.replies = replies;
     }
 
-    /// The common case: a plain value for a batch that wants it. False if it is another.
-    #[inline]
-    fn take_value(&mut self, seq: u32, index: u32, payload: &[u8]) -> bool {
-        let Some(flight) = self.state.flights.get_mut(&seq) else { return true };
-        flight.replied = index + 1;
-        let Some(id) = flight.batch else { return true };
-        let index = flight.first + index as usize;
-        let Some(batch) = self.state.batches.get_mut(&id) else { return true };
-        if index < batch.end && batch.ending.is_none() {
-            batch.inbox.push(index, payload);
-            self.count_done(id);
+    /// The common case: plain values, one after the other, of one chunk.
+    fn take_values<'a>(
+        &mut self,
+        mut header: Header,
+        mut payload: &'a [u8],
+        rest: &mut &'a [u8],
+    ) {
+        let seq = header.seq;
+        let State { flights, batches, .. } = &mut *self.state;
+        let mut flight = flights.get_mut(&seq);
+        let id = flight.as_ref().and_then(|flight| flight.batch);
+        let mut batch = id.and_then(|id| batches.get_mut(&id));
+        let mut done = 0;
+        loop {
+            if let Some(flight) = &mut flight {
+                flight.replied = header.index + 1;
+                let index = flight.first + header.index as usize;
+                if let Some(batch) = &mut batch
+                    && index < batch.end
+                    && batch.ending.is_none()
+                {
+                    batch.inbox.push(index, payload);
+                    done += 1;
+                }
+            }
+            let mut ahead = *rest;
+            match next_reply(&mut ahead) {
+                Some((next, bytes)) if next.seq == seq && next.kind == header.kind => {
+                    (header, payload) = (next, bytes);
+                    *rest = ahead;
+                }
+                _ => break,
+            }
         }
-        true
+        if let Some(id) = id {
+            self.count_done(id, done);
+        }
     }
 
-    /// One more task of a batch is dealt with.
-    #[inline]
-    fn count_done(&mut self, id: BatchId) {
+    /// So many more tasks of a batch are dealt with.
+    fn count_done(&mut self, id: BatchId, count: usize) {
         let Some(batch) = self.state.batches.get_mut(&id) else { return };
-        batch.done += 1;
+        if count == 0 || batch.ending.is_some() {
+            return;
+        }
+        batch.done += count;
         if batch.is_done() {
             self.state.settle(id);
         } else if batch.total.is_none() || batch.bell.is_some() {
@@ -453,7 +480,7 @@ impl Desks<'_> {
         }
         batch.inbox.push_fate(index, fate);
         let cut_off = failed && batch.fails_fast;
-        self.count_done(id);
+        self.count_done(id, 1);
         if cut_off {
             self.forget_from(id, index + 1, false);
         }

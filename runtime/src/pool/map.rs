@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,7 +159,7 @@ impl<'a> Mapper<'a> {
         let ticket = self.enter::<P>(fails_fast);
         let core = self.pool.core();
         // Cancels the rest, if an input panics.
-        let mut job = MapJob::new(Arc::clone(core), ticket, fails_fast);
+        let mut job = MapJob::new(Arc::clone(core), ticket);
         let mut feed = Feed::new(0);
         let mut failed = Vec::new();
         let mut first = true;
@@ -238,9 +237,9 @@ fn hand_over(
 pub struct MapJob<T> {
     core: Arc<Core>,
     ticket: Ticket,
-    fails_fast: bool,
-    results: Vec<Option<Result<T, TaskError>>>,
-    value: PhantomData<fn() -> T>,
+    /// What has come so far: few errors, and each of them is large.
+    values: Vec<Option<T>>,
+    errors: BTreeMap<usize, TaskError>,
 }
 
 impl<T> fmt::Debug for MapJob<T> {
@@ -250,8 +249,8 @@ impl<T> fmt::Debug for MapJob<T> {
 }
 
 impl<T> MapJob<T> {
-    fn new(core: Arc<Core>, ticket: Ticket, fails_fast: bool) -> Self {
-        Self { core, ticket, fails_fast, results: Vec::new(), value: PhantomData }
+    fn new(core: Arc<Core>, ticket: Ticket) -> Self {
+        Self { core, ticket, values: Vec::new(), errors: BTreeMap::new() }
     }
 
     /// Whether all is done. Python's `ready()`.
@@ -297,18 +296,20 @@ impl<T: DeserializeOwned> MapJob<T> {
     }
 
     fn open(&mut self, inbox: super::batch::Inbox) {
-        let results = std::cell::RefCell::new(&mut self.results);
-        let ticket = self.ticket;
-        let put = |index: usize, result| {
-            let mut results = results.borrow_mut();
-            if results.len() <= index {
-                results.resize_with(index + 1, || None);
-            }
-            results[index] = Some(result);
-        };
+        let Self { values, errors, ticket, .. } = self;
+        let errors = std::cell::RefCell::new(errors);
         inbox.each(
-            |index, bytes, fds| put(index, decode(ticket.task(index), bytes, fds)),
-            |index, error| put(index, Err(error)),
+            |index, bytes, fds| match decode(ticket.task(index), bytes, fds) {
+                Ok(value) if index == values.len() => values.push(Some(value)),
+                Ok(value) => {
+                    if values.len() <= index {
+                        values.resize_with(index + 1, || None);
+                    }
+                    values[index] = Some(value);
+                }
+                Err(error) => drop(errors.borrow_mut().insert(index, error)),
+            },
+            |index, error| drop(errors.borrow_mut().insert(index, error)),
         );
     }
 
@@ -330,27 +331,26 @@ impl<T: DeserializeOwned> MapJob<T> {
                 break;
             }
         }
-        let batch = self.core.lock().remove(self.ticket.id);
-        match batch {
-            Some(batch) => {
-                let total = batch.total.unwrap_or(self.results.len());
-                (total, batch.ending, batch.may_have_run)
+        let taken = self.values.len();
+        match self.core.lock().remove(self.ticket.id) {
+            Some(Batch { total, ending, may_have_run, .. }) => {
+                let total = total.unwrap_or(taken).max(usize::from(ending.is_some()));
+                (total, ending, may_have_run)
             }
-            None => (self.results.len(), None, false),
+            None => (taken, None, false),
         }
     }
 
-    fn settle(&mut self) -> impl Iterator<Item = Result<T, TaskError>> {
-        let (total, ending, may_have_run) = self.finish();
-        let mut results = std::mem::take(&mut self.results);
-        results.truncate(total.max(usize::from(ending.is_some())));
-        results.resize_with(total.max(usize::from(ending.is_some())), || None);
-        let ticket = self.ticket;
-        results.into_iter().enumerate().map(move |(index, result)| {
-            result.unwrap_or_else(|| {
-                let ending = ending.as_ref().unwrap_or(&Ending::Closed);
-                Err(ending.error(ticket.task(index), may_have_run))
-            })
+    /// The error of an input that has no value.
+    fn missing(
+        errors: &mut BTreeMap<usize, TaskError>,
+        ticket: Ticket,
+        index: usize,
+        (ending, may_have_run): &(Option<Ending>, bool),
+    ) -> TaskError {
+        errors.remove(&index).unwrap_or_else(|| {
+            let ending = ending.as_ref().unwrap_or(&Ending::Closed);
+            ending.error(ticket.task(index), *may_have_run)
         })
     }
 
@@ -363,12 +363,27 @@ impl<T: DeserializeOwned> MapJob<T> {
     }
 
     fn results(mut self) -> Result<Vec<T>, TaskError> {
-        debug_assert!(self.fails_fast);
-        self.settle().collect()
+        let (total, ending, may_have_run) = self.finish();
+        let mut values = std::mem::take(&mut self.values);
+        values.truncate(total);
+        values.resize_with(total, || None);
+        if let Some(index) = values.iter().position(Option::is_none) {
+            let why = (ending, may_have_run);
+            return Err(Self::missing(&mut self.errors, self.ticket, index, &why));
+        }
+        Ok(values.into_iter().flatten().collect())
     }
 
     fn outcomes(mut self) -> Vec<Result<T, TaskError>> {
-        self.settle().collect()
+        let (total, ending, may_have_run) = self.finish();
+        let mut values = std::mem::take(&mut self.values);
+        values.truncate(total);
+        values.resize_with(total, || None);
+        let why = (ending, may_have_run);
+        let outcome = |(index, value): (usize, Option<T>)| {
+            value.ok_or_else(|| Self::missing(&mut self.errors, self.ticket, index, &why))
+        };
+        values.into_iter().enumerate().map(outcome).collect()
     }
 }
 

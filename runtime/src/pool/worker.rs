@@ -121,7 +121,9 @@ impl Process for Worker {
             bell: Endpoint::new(bell.into_inner()),
             socket: Endpoint::new(socket.into_inner()),
             rules: &rules,
+            head: Cell::new(0),
             last_call: Cell::new(clock::now()),
+            last_look: Cell::new(0),
             look_after: Cell::new(1),
             since_look: Cell::new(0),
         };
@@ -148,8 +150,12 @@ struct Shift<'a> {
     bell: Endpoint,
     socket: Endpoint,
     rules: &'a Rules,
+    /// How far the parent had come with the replies, at the last look.
+    head: Cell<u32>,
     /// When the parent was last told that there are replies.
     last_call: Cell<u64>,
+    /// When the clock was last looked at.
+    last_look: Cell<u64>,
     /// After how many tasks the clock is looked at, and how many there were since.
     look_after: Cell<u32>,
     since_look: Cell<u32>,
@@ -210,6 +216,8 @@ impl Shift<'_> {
     /// Runs the tasks of a chunk, up to `most`; says how many it has run.
     fn run_chunk(&self, seq: u32, chunk: Chunk, most: u32, out: &mut Vec<u8>) -> u32 {
         let began = clock::now();
+        self.last_look.set(began);
+        self.since_look.set(0);
         let done = match (registry::entry(chunk.process), chunk.count) {
             (None, _) => 0,
             (Some(entry), None) => self.run_beside(seq, entry, out),
@@ -283,7 +291,7 @@ impl Shift<'_> {
         let small = payload.len() <= REPLY_MAX && fds.is_empty();
         let put = |reply: Reply, payload: &[u8], beside| {
             let header = Header { seq, index, kind: reply.code(beside), len: payload.len() as u32 };
-            self.desk.reply(header, payload, || self.call());
+            self.desk.reply(&self.head, header, payload, || self.call());
         };
         if small {
             return put(reply, payload, false);
@@ -312,7 +320,8 @@ impl Shift<'_> {
     #[cold]
     fn look_at_clock(&self) {
         let now = clock::now();
-        let each = now.saturating_sub(self.last_call.get()) / u64::from(self.since_look.get());
+        let each = now.saturating_sub(self.last_look.get()) / u64::from(self.since_look.get());
+        self.last_look.set(now);
         self.since_look.set(0);
         self.look_after.set((LOOK / each.max(1)).clamp(1, 256) as u32);
         if now - self.last_call.get() >= BATCHED {
