@@ -323,8 +323,8 @@ pub(super) struct Desk {
     stop: AtomicU64,
     /// The parent is about to kill the worker for the task in hand: it must begin no other.
     condemned: AtomicU32,
-    /// The task in hand has run for longer than it should: 1 + its chunk's number.
-    pub(super) overdue: AtomicU64,
+    /// What the progress was when the task in hand had run for longer than it should.
+    overdue: AtomicU64,
     ring: Ring,
 }
 
@@ -407,6 +407,12 @@ impl Desk {
         while self.condemned.load(Ordering::Acquire) != 0 {
             futex::wait(&self.condemned, 1, Wait::Forever);
         }
+    }
+
+    /// Whether the task in hand has run for longer than it should.
+    pub(super) fn is_overdue(&self) -> bool {
+        let progress = self.progress.load(Ordering::Relaxed);
+        progress != 0 && self.overdue.load(Ordering::Relaxed) == progress
     }
 
     /// Whether no more tasks of this chunk are to be begun.
@@ -498,6 +504,11 @@ impl Desk {
         }
         self.head.0.store(head.wrapping_add(len as u32), Ordering::SeqCst);
         self.room.open(1);
+    }
+
+    /// Has the task know that it has run for longer than it should.
+    pub(super) fn warn(&self, (seq, begun): (u32, u32)) {
+        self.overdue.store(u64::from(seq) << 32 | u64::from(begun), Ordering::SeqCst);
     }
 
     /// Has no more tasks of this chunk begin.

@@ -6,6 +6,7 @@ use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::arena::{Arena, Block};
@@ -83,7 +84,18 @@ pub(super) struct State {
     pub(super) records: Records,
     /// Where replies are taken to, kept.
     replies: Vec<u8>,
-    pub(super) task_timeout: Option<Duration>,
+    limits: Limits,
+    /// The pool's thread looks how long tasks run.
+    pub(super) watched: bool,
+}
+
+/// How long a task may run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    /// Until it can see that it should end.
+    pub(super) soft: Option<Duration>,
+    /// Until its worker is killed.
+    pub(super) hard: Option<Duration>,
 }
 
 impl std::fmt::Debug for State {
@@ -99,7 +111,7 @@ pub(super) struct Desks<'a> {
 }
 
 impl State {
-    pub(super) fn new(arena: Arena, crew: Crew, task_timeout: Option<Duration>, records: Records) -> Self {
+    pub(super) fn new(arena: Arena, crew: Crew, limits: Limits, records: Records) -> Self {
         Self {
             batches: HashMap::new(),
             next_batch: 0,
@@ -114,8 +126,13 @@ impl State {
             callbacks: Vec::new(),
             records,
             replies: Vec::new(),
-            task_timeout,
+            limits,
+            watched: false,
         }
+    }
+
+    pub(super) fn has_limits(&self) -> bool {
+        self.limits.soft.is_some() || self.limits.hard.is_some()
     }
 
     pub(super) fn arena(&self) -> &Arena {
@@ -683,14 +700,17 @@ impl Desks<'_> {
         }
     }
 
-    /// Kills the workers whose tasks have run for too long; says when to look again, in nanoseconds
-    /// of the clock.
+    /// Tells the tasks that have run for long, and kills the workers whose tasks have run for too long;
+    /// says when to look again, in nanoseconds of the clock.
     pub(super) fn end_overdue(&mut self, now: u64) -> Option<u64> {
-        let limit = self.state.task_timeout?.as_nanos() as u64;
-        if self.state.flights.is_empty() {
+        let nanos = |limit: Option<Duration>| limit.map_or(u64::MAX, |limit| limit.as_nanos() as u64);
+        let Limits { soft, hard } = self.state.limits;
+        let (soft, hard) = (nanos(soft), nanos(hard));
+        if !self.state.has_limits() || self.state.flights.is_empty() {
             return None;
         }
-        let mut next = now + limit;
+        // What begins now is not overdue before that.
+        let mut next = now.saturating_add(soft.min(hard));
         let held: Vec<(u32, usize)> = self
             .state
             .flights
@@ -706,11 +726,15 @@ impl Desks<'_> {
             if in_hand != seq || begun == 0 {
                 continue;
             }
-            let end = desk.since.load(std::sync::atomic::Ordering::SeqCst) + limit;
+            let since = desk.since.load(Ordering::SeqCst);
+            let (warn, end) = (since.saturating_add(soft), since.saturating_add(hard));
             if end <= now {
                 self.condemn(worker, seq, Sentence::TimedOut);
-            } else {
+            } else if warn <= now {
+                desk.warn((in_hand, begun));
                 next = next.min(end);
+            } else {
+                next = next.min(warn).min(end);
             }
         }
         Some(next)
@@ -753,7 +777,7 @@ impl Desks<'_> {
                 self.run_again(flight, next);
                 continue;
             }
-            let limit = self.state.task_timeout.unwrap_or_default();
+            let limit = self.state.limits.hard.unwrap_or_default();
             self.put_back(flight, next + 1);
             let error = match (executed, status) {
                 (Some((_, _, Sentence::TimedOut)), _) => TaskError::TimedOut { task, limit },

@@ -179,7 +179,6 @@ impl<'a> Mapper<'a> {
             }
         }
         hand_over(core, &ticket, &mut feed, &mut failed, true);
-        self.pool.wake_for_work();
         job
     }
 }
@@ -469,8 +468,7 @@ where
         }
         if ended || self.feed.next() > before {
             hand_over(self.pool.core(), &self.ticket, &mut self.feed, &mut failed, ended);
-            self.pool.wake_for_work();
-        }
+            }
     }
 
     /// Waits until `take` has found what it wants in what has come; `None` at the end.

@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::{Pid, write};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::arena::Reader;
@@ -18,7 +19,7 @@ use crate::queue::store::Store;
 use crate::shm::object::Object;
 use crate::sync::spin::Spin;
 use crate::sys::poll::Wait;
-use crate::sys::{clock, fd, memory, signal};
+use crate::sys::{clock, event, fd, memory, signal};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::{self, Fd, Kind};
 
@@ -112,11 +113,12 @@ impl Process for Worker {
             }
             let _ = sched_setaffinity(Pid::from_raw(0), &set);
         }
-        let Some(own) = board.tail().get(desk as usize) else { return };
+        let (board, number) = AT_WORK.get_or_init(|| (board, desk as usize));
+        let Some(own) = board.tail().get(*number) else { return };
         let worker = Shift {
             board: board.state(),
             desk: own,
-            number: desk as usize,
+            number: *number,
             arena: Reader(Store::of(arena.into_inner())),
             bell: Endpoint::new(bell.into_inner()),
             socket: Endpoint::new(socket.into_inner()),
@@ -132,13 +134,25 @@ impl Process for Worker {
             worker.call();
             return;
         }
-        own.ready.store(1, std::sync::atomic::Ordering::SeqCst);
+        own.ready.store(1, Ordering::SeqCst);
         worker.work();
         if let Some(Err(reason)) = finalizer.map(Call::run) {
             // Nobody waits for it. A panic was printed.
             let _ = reason;
         }
     }
+}
+
+/// The board, and the desk, of the pool that this process is a worker of.
+static AT_WORK: OnceLock<(Object<Board, ()>, usize)> = OnceLock::new();
+
+/// Whether the task that this process runs for a [`Pool`](crate::Pool) has run for longer than its
+/// [`soft_timeout`](crate::PoolBuilder::soft_timeout). False where there is none.
+///
+/// It costs a few instructions, and can be asked from any thread of the worker.
+pub fn is_overdue() -> bool {
+    let desk = AT_WORK.get().and_then(|(board, desk)| board.tail().get(*desk));
+    desk.is_some_and(Desk::is_overdue)
 }
 
 /// One worker at its desk.
@@ -268,7 +282,7 @@ impl Shift<'_> {
     ) {
         out.clear();
         if self.rules.timed {
-            self.desk.since.store(clock::now(), std::sync::atomic::Ordering::SeqCst);
+            self.desk.since.store(clock::now(), Ordering::SeqCst);
         }
         self.desk.begin(seq, index, index == 0 || self.rules.timed);
         match entry.run_into(task, fds, out) {
@@ -331,10 +345,7 @@ impl Shift<'_> {
     }
 
     fn call(&self) {
-        if self.board.call()
-            && let Err(error) = write(&self.bell, &1_u64.to_ne_bytes())
-            && error != Errno::EAGAIN
-        {
+        if self.board.call() && event::ring(&self.bell).is_err() {
             // A task has closed descriptors that are not its own. The end of this process is heard.
             signal::exit_now(1);
         }
