@@ -43,11 +43,33 @@ pub struct Mapper<'a> {
     chunk_size: Option<u32>,
     retries: Option<u32>,
     window: usize,
+    progress: Progress,
+}
+
+/// Shows how far a map has come, if that is wanted.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    #[cfg(feature = "progress")]
+    bar: Option<indicatif::ProgressBar>,
+}
+
+impl Progress {
+    /// So many are done, of so many if that is known.
+    #[cfg_attr(not(feature = "progress"), allow(unused_variables, clippy::unused_self))]
+    fn show(&self, done: usize, total: Option<usize>) {
+        #[cfg(feature = "progress")]
+        if let Some(bar) = &self.bar {
+            if let Some(total) = total {
+                bar.set_length(total as u64);
+            }
+            bar.set_position(done as u64);
+        }
+    }
 }
 
 impl<'a> Mapper<'a> {
     pub(super) fn new(pool: &'a Pool) -> Self {
-        Self { pool, chunk_size: None, retries: None, window: 0 }
+        Self { pool, chunk_size: None, retries: None, window: 0, progress: Progress::default() }
     }
 
     /// How many tasks go to a worker together. By default as many as take a moment: cheap ones in
@@ -77,6 +99,30 @@ impl<'a> Mapper<'a> {
     pub fn window(mut self, inputs: usize) -> Self {
         assert!(inputs > 0, "with a window of 0 no input is ever taken");
         self.window = inputs;
+        self
+    }
+
+    /// Shows how far [`map`](Self::map), [`map_settled`](Self::map_settled) and the
+    /// [`MapJob`] of [`map_async`](Self::map_async), when it is waited for, have come. The bar gets its
+    /// length from the inputs. With the feature `progress`.
+    ///
+    /// What [`imap`](Self::imap) gives is an iterator, for indicatif's own `wrap_iter`.
+    ///
+    /// ```
+    /// # use offspring::{Pool, process};
+    /// # #[process]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::new(2)?;
+    /// let bar = indicatif::ProgressBar::new(0);
+    /// let squares = pool.mapper().progress(bar).map(square, 0..100)?;
+    /// assert_eq!(squares.len(), 100);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "progress")]
+    pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
+        self.progress.bar = Some(bar);
         self
     }
 
@@ -159,7 +205,7 @@ impl<'a> Mapper<'a> {
         let ticket = self.enter::<P>(fails_fast);
         let core = self.pool.core();
         // Cancels the rest, if an input panics.
-        let mut job = MapJob::new(Arc::clone(core), ticket);
+        let mut job = MapJob::new(Arc::clone(core), ticket, self.progress.clone());
         let mut feed = Feed::new(0);
         let mut failed = Vec::new();
         let mut first = true;
@@ -236,6 +282,9 @@ fn hand_over(
 pub struct MapJob<T> {
     core: Arc<Core>,
     ticket: Ticket,
+    progress: Progress,
+    /// How many outcomes have come.
+    received: usize,
     /// What has come so far: few errors, and each of them is large.
     values: Vec<Option<T>>,
     errors: BTreeMap<usize, TaskError>,
@@ -248,8 +297,8 @@ impl<T> fmt::Debug for MapJob<T> {
 }
 
 impl<T> MapJob<T> {
-    fn new(core: Arc<Core>, ticket: Ticket) -> Self {
-        Self { core, ticket, values: Vec::new(), errors: BTreeMap::new() }
+    fn new(core: Arc<Core>, ticket: Ticket, progress: Progress) -> Self {
+        Self { core, ticket, progress, received: 0, values: Vec::new(), errors: BTreeMap::new() }
     }
 
     /// Whether all is done. Python's `ready()`.
@@ -285,18 +334,21 @@ impl<T> MapJob<T> {
 impl<T: DeserializeOwned> MapJob<T> {
     /// Takes what has come.
     fn collect(&mut self) {
-        let inbox = {
+        let (inbox, total) = {
             let mut state = self.core.lock();
-            state.batch(self.ticket.id).map(|batch| std::mem::take(&mut batch.inbox))
+            let Some(batch) = state.batch(self.ticket.id) else { return };
+            (std::mem::take(&mut batch.inbox), batch.total)
         };
-        if let Some(inbox) = inbox.filter(|inbox| !inbox.is_empty()) {
+        if !inbox.is_empty() {
             self.open(inbox);
         }
+        self.progress.show(self.received, total);
     }
 
     fn open(&mut self, inbox: super::batch::Inbox) {
-        let Self { values, errors, ticket, .. } = self;
+        let Self { values, errors, ticket, received, .. } = self;
         let errors = std::cell::RefCell::new(errors);
+        *received += inbox.len();
         inbox.each(
             |index, bytes, fds| match decode(ticket.task(index), bytes, fds) {
                 Ok(value) if index == values.len() => values.push(Some(value)),
