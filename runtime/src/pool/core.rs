@@ -188,7 +188,8 @@ impl Core {
                 }
                 state = self.lock();
                 let own = thread::current().id();
-                if let Some(at) = state.followers.iter().position(|(thread, _)| thread.id() == own) {
+                if let Some(at) = state.followers.iter().position(|(thread, _)| thread.id() == own)
+                {
                     state.followers.swap_remove(at);
                 }
             }
@@ -436,7 +437,8 @@ impl Core {
             && let Some(trace) = state.records.trace()
             && let Err(error) = std::fs::write(path, trace)
         {
-            let reason = format!("its timeline could not be written to {}: {error}", path.display());
+            let reason =
+                format!("its timeline could not be written to {}: {error}", path.display());
             return Err(PoolError { reason });
         }
         match &state.phase {

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::arena::Reader;
 use super::board::{Board, Chunk, Desk, Header, REPLY_MAX};
 use super::reply::{Reply, Times};
-use crate::process::registry::{self, Ended, Entry, Registered, Registration};
 use crate::process::Process;
+use crate::process::registry::{self, Ended, Entry, Registered, Registration};
 use crate::queue::store::Store;
 use crate::shm::object::Object;
 use crate::sync::spin::Spin;
@@ -51,7 +51,8 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn another(&self) -> nix::Result<Self> {
-        let fds = self.fds.iter().map(|fd| fd::duplicate(fd).map(Fd::new)).collect::<Result<_, _>>();
+        let fds =
+            self.fds.iter().map(|fd| fd::duplicate(fd).map(Fd::new)).collect::<Result<_, _>>();
         Ok(Self { entry: self.entry, bytes: self.bytes.clone(), fds: fds? })
     }
 
@@ -82,14 +83,8 @@ pub(super) struct Worker {
     pub(super) finalizer: Option<Call>,
 }
 
-static ENTRY: Entry = Entry::new::<Worker>(
-    "offspring::pool::Worker",
-    "pool-worker",
-    "",
-    file!(),
-    line!(),
-    column!(),
-);
+static ENTRY: Entry =
+    Entry::new::<Worker>("offspring::pool::Worker", "pool-worker", "", file!(), line!(), column!());
 
 impl Registered for Worker {
     fn entry() -> &'static Entry {
