@@ -501,10 +501,7 @@ impl<T> Clone for Queue<T> {
 
 impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
-        // The other handle of this process may be waiting for this one.
-        if Arc::strong_count(&self.core) == 2 && self.core.is_of_this_process() {
-            self.core.leave();
-        }
+        self.core.leave();
     }
 }
 
