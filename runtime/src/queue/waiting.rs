@@ -245,17 +245,18 @@ impl Drop for Idle<'_> {
     fn drop(&mut self) {
         let mut here = self.core.here().lock();
         here.handles[self.what as usize] -= 1;
-        if std::mem::take(&mut here.said) {
-            // First, so that nobody who counts has this one among them until it is done.
+        let said = std::mem::take(&mut here.said);
+        let Some((index, tid)) = here.place else { return };
+        let place = &self.core.places()[index];
+        place.note[BY].store(0, Ordering::SeqCst);
+        if said {
+            // Who counts and has seen the note sees this before it sees what is done next: so it must
+            // come after the one and before the other.
             self.core.common().wakings.fetch_add(1, Ordering::SeqCst);
         }
-        if let Some((index, tid)) = here.place {
-            let place = &self.core.places()[index];
-            place.note[BY].store(0, Ordering::SeqCst);
-            if tid == Thread::current().tid() {
-                place.leave();
-                here.place = None;
-            }
+        if tid == Thread::current().tid() {
+            place.leave();
+            here.place = None;
         }
     }
 }
@@ -274,23 +275,31 @@ impl Core {
         }
         let wakings = self.common().wakings;
         let before = wakings.load(Ordering::SeqCst);
-        let mut processes = 0;
+        let Some((processes, waited_for)) = self.who_waits() else { return false };
+        let waits_in_vain = |what: For| waited_for & what.bit() == 0 || !self.is_there(what);
+        // Nobody has woken in between, and nobody was killed, whose place would have gone before its
+        // token: so the tokens are those of these processes, which have done nothing since.
+        self.has_tokens(processes.len())
+            && For::ALL.into_iter().all(waits_in_vain)
+            && self.who_waits().is_some_and(|(now, _)| now == processes)
+            && wakings.load(Ordering::SeqCst) == before
+    }
+
+    /// The processes that say that they wait, each by its place and its thread there; and for what.
+    /// `None` if one with a place does not say so, or not any more.
+    fn who_waits(&self) -> Option<(Vec<(usize, u32)>, u32)> {
+        let mut processes = Vec::new();
         let mut waited_for = 0;
-        for place in self.places() {
+        for (index, place) in self.places().iter().enumerate() {
             if let Occupancy::Taken(tid) = place.occupancy() {
                 if place.note[BY].load(Ordering::SeqCst) != tid {
-                    return false; // it does not say so yet, or not any more
+                    return None;
                 }
                 waited_for |= place.note[FOR].load(Ordering::SeqCst);
-                processes += 1;
+                processes.push((index, tid));
             }
         }
-        let waits_in_vain = |what: For| waited_for & what.bit() == 0 || !self.is_there(what);
-        // Nobody has woken in between: so all of these waited when the tokens were counted, and have
-        // done nothing since.
-        self.has_tokens(processes)
-            && For::ALL.into_iter().all(waits_in_vain)
-            && wakings.load(Ordering::SeqCst) == before
+        Some((processes, waited_for))
     }
 
     /// A place for this process, which the calling thread then owns. `None` if there is no memory.

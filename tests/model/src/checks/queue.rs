@@ -91,32 +91,32 @@ fn run(check: Check, capacity: u32, victims: usize, doing: &'static [Doing]) {
 
 #[test]
 fn nobody_dies() {
-    run(Check::times(4_000), 1, 0, &[get_twice, put_twice, get, put]);
+    run(Check::times(8_000), 1, 0, &[get_twice, put_twice, get, put]);
 }
 
 #[test]
 fn consumers_die() {
-    run(Check::times(12_000), 4, 2, &[get_twice, get, get, put, put_twice]);
+    run(Check::times(24_000), 4, 2, &[get_twice, get, get, put, put_twice]);
 }
 
 #[test]
 fn most_consumers_die() {
-    run(Check::times(8_000), 4, 3, &[get, get, get, get, put, put]);
+    run(Check::times(16_000), 4, 3, &[get, get, get, get, put, put]);
 }
 
 #[test]
 fn producers_die() {
-    run(Check::times(8_000), 1, 2, &[put_twice, put, put, get, get]);
+    run(Check::times(16_000), 1, 2, &[put_twice, put, put, get, get]);
 }
 
 #[test]
 fn both_die() {
-    run(Check::times(8_000), 2, 3, &[put_twice, get_twice, get, put, get]);
+    run(Check::times(16_000), 2, 3, &[put_twice, get_twice, get, put, get]);
 }
 
 #[test]
 fn some_do_not_wait_for_ever() {
-    run(Check::times(8_000), 1, 2, &[get, get_in_time, put_in_time, put, get, put]);
+    run(Check::times(16_000), 1, 2, &[get, get_in_time, put_in_time, put, get, put]);
 }
 
 /// All come to their end, or are told that nobody is left, once they have looked again a few times.
@@ -143,28 +143,28 @@ fn verdict(check: Check, capacity: u32, victims: usize, doing: &'static [Doing])
 
 #[test]
 fn who_waits_in_vain_is_told() {
-    verdict(Check::times(6_000), 4, 0, &[get_twice, get, put, put_and_get]);
+    verdict(Check::times(12_000), 4, 0, &[get_twice, get, put, put_and_get]);
 }
 
 #[test]
 fn who_waits_for_the_dead_is_told() {
-    verdict(Check::times(10_000), 4, 2, &[put_twice, get, get_twice, get]);
+    verdict(Check::times(20_000), 4, 2, &[put_twice, get, get_twice, get]);
 }
 
 #[test]
 fn who_waits_for_room_in_vain_is_told() {
-    verdict(Check::times(8_000), 1, 2, &[get_twice, put, put_twice, put]);
+    verdict(Check::times(16_000), 1, 2, &[get_twice, put, put_twice, put]);
 }
 
 #[test]
 fn who_waits_for_a_limited_time_is_waited_for() {
-    verdict(Check::times(8_000), 1, 1, &[get, put_in_time, get_in_time, put_and_get]);
+    verdict(Check::times(16_000), 1, 1, &[get, put_in_time, get_in_time, put_and_get]);
 }
 
 /// They look again at any moment.
 #[test]
 fn who_looks_again_is_right() {
-    check(6_000, || {
+    check(12_000, || {
         let world = World::new(1, true);
         let doing: [Doing; 4] = [put_twice, get, put_and_get, get];
         for (index, work) in doing.into_iter().enumerate() {
@@ -187,7 +187,7 @@ fn threads_of_one(process: Process, doing: [Doing; 2]) {
 
 #[test]
 fn threads_of_one_process_are_told() {
-    check(6_000, || {
+    check(12_000, || {
         let world = World::new(2, false);
         threads_of_one(world.process(), [get, if once_in(2) { get } else { put_and_get }]);
         start(&world, true, put);
@@ -198,7 +198,7 @@ fn threads_of_one_process_are_told() {
 
 #[test]
 fn threads_of_two_processes_are_told() {
-    check(6_000, || {
+    check(12_000, || {
         let world = World::new(1, false);
         threads_of_one(world.process(), [get, put_twice]);
         threads_of_one(world.process(), [put_and_get, get]);
@@ -208,7 +208,7 @@ fn threads_of_two_processes_are_told() {
 
 #[test]
 fn threads_of_one_process_look_again() {
-    check(4_000, || {
+    check(8_000, || {
         let world = World::new(1, true);
         threads_of_one(world.process(), [get, put_and_get]);
         start(&world, true, put_twice);
@@ -219,7 +219,7 @@ fn threads_of_one_process_look_again() {
 /// One closes the queue: all are told, one after the other.
 #[test]
 fn closing_wakes_all() {
-    check(6_000, || {
+    check(12_000, || {
         let world = World::new(1, false);
         let _stays = world.process();
         for index in 0..4 {

@@ -92,12 +92,14 @@ pub(super) fn fall_asleep(me: usize) {
     });
 }
 
-/// Whether one who sleeps fell asleep when it had looked, and another was killed after that, who is not
-/// one of these.
-pub(crate) fn died_unseen(but: impl Fn(&Death) -> bool) -> bool {
+/// Whether one who sleeps fell asleep when it had looked, and another was killed in between, who did not
+/// own the word that it sleeps on.
+pub(crate) fn died_unseen() -> bool {
     world(|world| {
-        let asleep = world.tasks.iter().flatten().filter(|task| task.asleep);
-        asleep.flat_map(|task| &task.unseen).any(|death| !but(death))
+        world.sleepers.iter().any(|(word, sleeper)| {
+            let sleeper = world.tasks[*sleeper].as_ref().expect("it has begun");
+            sleeper.unseen.iter().any(|death| !death.owned.contains(word))
+        })
     })
 }
 

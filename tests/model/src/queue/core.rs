@@ -131,8 +131,7 @@ impl World {
     /// Whether somebody was killed in the few instructions in which another who sleeps now had looked, and
     /// did not sleep yet; and was not in charge. Then it takes another look.
     pub(crate) fn needs_another_look(&self) -> bool {
-        let State { items, room, .. } = self.state();
-        kernel::died_unseen(|death| [items, room].iter().any(|gate| death.owned.contains(&gate.address())))
+        kernel::died_unseen()
     }
 
     pub(crate) fn verdicts(&self) -> u32 {
@@ -147,22 +146,24 @@ impl World {
     }
 
     /// What those wait for, for as long as it takes, who have a handle; `None` for one who does not.
-    fn handles(&self) -> Vec<Option<For>> {
+    fn handles(&self) -> Vec<(u32, Option<For>)> {
         self.known.with(|known| {
             let handles = known.processes.values().flatten();
-            handles.filter(|(thread, _)| !kernel::has_died(**thread)).map(|(_, what)| *what).collect()
+            let living = handles.filter(|(thread, _)| !kernel::has_died(**thread));
+            living.map(|(thread, what)| (*thread, *what)).collect()
         })
     }
 
-    /// Whether nobody will ever do anything to it any more.
-    fn all_wait_in_vain(&self) -> bool {
+    /// Whether nobody but the calling thread will ever do anything to it any more.
+    fn all_others_wait_in_vain(&self) -> bool {
         let in_vain = |what: Option<For>| what.is_some_and(|what| !self.state().is_there_now(what));
-        self.handles().into_iter().all(in_vain)
+        self.handles().into_iter().all(|(thread, what)| thread == gettid() || in_vain(what))
     }
 
     /// Whether somebody waits for what is there.
     pub(crate) fn keeps_waiting(&self) -> bool {
-        self.handles().into_iter().flatten().any(|what| self.state().is_there_now(what))
+        let waiting = self.handles().into_iter().filter_map(|(_, what)| what);
+        waiting.into_iter().any(|what| self.state().is_there_now(what))
     }
 }
 
@@ -250,14 +251,13 @@ impl Core {
             let head = state.head.load(Ordering::SeqCst);
             state.tail.load(Ordering::SeqCst).wrapping_sub(head)
         };
-        let is_there = match what {
+        kernel::has_looked();
+        match what {
             For::Item => count() > 0 || self.is_closed(),
             For::Room => count() < state.capacity || self.is_closed(),
             // Nobody waits for these.
             For::RoomBeside | For::Finish => false,
-        };
-        kernel::has_looked();
-        is_there
+        }
     }
 
     pub(crate) fn is_room_beside(&self, _wait: Wait) -> bool {
@@ -275,7 +275,7 @@ impl Core {
                 known.verdicts += 1;
                 known.verdicts == 1
             });
-            assert!(!first || self.world.all_wait_in_vain(), "a verdict, and somebody is awake");
+            assert!(!first || self.world.all_others_wait_in_vain(), "a verdict, and somebody is awake");
         }
         self.open_all();
     }
@@ -388,7 +388,7 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        if !kernel::has_died(self.thread) {
+        if !kernel::has_died(self.thread) && Arc::strong_count(&self.core) > 1 {
             self.core.world.known.with(|known| {
                 known.processes.get_mut(&self.core.id).unwrap().remove(&self.thread);
             });
