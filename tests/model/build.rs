@@ -61,8 +61,7 @@ const SMALLER: &[(&str, &str, &str)] = &[
     ("sync/barrier.rs", "parties.max(4) * 2", "parties.max(1) * 2"),
 ];
 
-const FILES: &[&str] =
-    &["sys/robust.rs", "sys/poll.rs", "shm/shareable.rs", "queue/waiting.rs"];
+const FILES: &[&str] = &["sys/robust.rs", "sys/poll.rs", "shm/shareable.rs", "queue/waiting.rs"];
 
 fn main() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtime/src");

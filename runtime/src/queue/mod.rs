@@ -34,6 +34,6 @@ pub use errors::{
     GetError, GetManyError, GetTimeoutError, PutError, PutManyError, PutTimeoutError,
     QueueJoinError, TooManyDone, TryGetError, TryPutError,
 };
-pub use handle::{Iter, Queue};
+pub use handle::{Iter, Queue, TryIter};
 
 pub(crate) use waiting::LOOK_AGAIN;

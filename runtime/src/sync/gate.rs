@@ -80,11 +80,8 @@ impl Gate {
         let thread = Thread::current();
         let word = self.0.value();
         let seen = self.leave_open(thread);
-        let in_time = if ready() {
-            true
-        } else {
-            thread.sleep_with(word, || kernel::wait(word, seen, wait))
-        };
+        let in_time =
+            if ready() { true } else { thread.sleep_with(word, || kernel::wait(word, seen, wait)) };
         // SAFETY: the caller's promise.
         unsafe { self.take_charge(thread) };
         in_time

@@ -275,7 +275,10 @@ impl Core {
                 known.verdicts += 1;
                 known.verdicts == 1
             });
-            assert!(!first || self.world.all_others_wait_in_vain(), "a verdict, and somebody is awake");
+            assert!(
+                !first || self.world.all_others_wait_in_vain(),
+                "a verdict, and somebody is awake"
+            );
         }
         self.open_all();
     }
