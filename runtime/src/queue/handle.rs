@@ -40,10 +40,10 @@ const MAX_CAPACITY: usize = 1 << 31;
 /// # When a process dies
 /// A producer that is killed costs at most the item that it was just putting, of which nothing is ever
 /// seen; a consumer at most the one that it had just taken (with the batches, as many as these hold). All
-/// others carry on. (If it is killed in
-/// the moment in which it was woken for an item, another notices that item within half a second.)
-/// When all others are gone, or wait in vain as well (without a timeout, and each with the only handle
-/// that its process has), who waits is told so within half a second:
+/// others carry on, and another is woken for what the killed one was woken for. (If that other was just
+/// about to fall asleep in the same few instructions, it notices within half a second.)
+/// When all others are gone, or wait in vain as well (without a timeout, and with all handles that their
+/// processes have), who waits is told so within half a second:
 /// [`Disconnected`](GetError::Disconnected). A queue that lies in itself is never left.
 ///
 /// # Memory
