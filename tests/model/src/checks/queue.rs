@@ -48,6 +48,11 @@ fn put_and_get(queue: &Queue) -> bool {
     put(queue) && get(queue)
 }
 
+/// Gets, puts, and waits again.
+fn hand_on(queue: &Queue) -> bool {
+    get(queue) && put(queue) && get(queue)
+}
+
 fn start(world: &World, dies: bool, work: Doing) -> kernel::Process<bool> {
     let process = world.process();
     let work = move || {
@@ -144,6 +149,11 @@ fn verdict(check: Check, capacity: u32, victims: usize, doing: &'static [Doing])
 #[test]
 fn who_waits_in_vain_is_told() {
     verdict(Check::times(12_000), 4, 0, &[get_twice, get, put, put_and_get]);
+}
+
+#[test]
+fn who_waits_again_is_counted_again() {
+    verdict(Check::times(20_000), 4, 0, &[hand_on, get, put]);
 }
 
 #[test]
