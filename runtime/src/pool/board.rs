@@ -442,7 +442,8 @@ impl Desk {
         };
         while !fits() && !look() {
             call();
-            self.room.sleep(Wait::Forever, look);
+            // SAFETY: the board stays mapped for as long as the worker lives.
+            unsafe { self.room.sleep(Wait::Forever, look) };
             self.room.awake(|| false);
         }
         self.write(tail, &header.to_bytes());

@@ -285,9 +285,6 @@ impl Core {
             let now = clock::now();
             let look_again = desks.end_overdue(now);
             state.watched = look_again.is_some();
-            if state.phase == Phase::Closing && state.is_idle() && !self.board().is_closed() {
-                self.board().close();
-            }
             let callbacks = std::mem::take(&mut state.callbacks);
             let over = state.phase != Phase::Open && state.crew.len() == 0 && state.is_idle();
             if over && callbacks.is_empty() {

@@ -350,6 +350,10 @@ impl Desks<'_> {
         }
         self.put_up();
         self.share_out();
+        let board = self.board.state();
+        if self.state.phase == Phase::Closing && !board.is_closed() && self.state.is_idle() {
+            board.close();
+        }
     }
 
     fn take_replies_of(&mut self, worker: usize) {

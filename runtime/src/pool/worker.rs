@@ -1,5 +1,7 @@
 //! The worker: a process that claims chunks of tasks, runs them, and replies.
 
+#![allow(unsafe_code)]
+
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -198,14 +200,18 @@ impl Shift<'_> {
         let mut in_time = true;
         loop {
             let claimed = (!self.board.is_dismissed()).then(|| self.board.claim(self.number));
-            if std::mem::take(&mut slept) && !matches!(claimed, Some(None)) {
-                self.board.work.awake(|| self.board.unclaimed() > 0);
-            }
-            match claimed {
-                None => return None,
-                Some(Some(claimed)) => return Some(claimed),
-                Some(None) if self.board.is_closed() || !in_time => return None,
-                Some(None) => {}
+            let over = self.board.is_closed() || !in_time;
+            let next = match claimed {
+                None => Some(None),
+                Some(None) => over.then_some(None),
+                claimed => claimed,
+            };
+            if let Some(next) = next {
+                if slept {
+                    // Who was woken wakes another, if there is something for that one.
+                    self.board.work.awake(|| self.board.has_news());
+                }
+                return next;
             }
             let mut spin = Spin::long();
             while spin.pause() {
@@ -216,7 +222,8 @@ impl Shift<'_> {
             }
             if !self.board.has_news() {
                 let wait = self.rules.idle_timeout.map_or(Wait::Forever, Wait::at_most);
-                in_time = self.board.work.sleep(wait, || self.board.has_news());
+                // SAFETY: the board stays mapped for as long as the worker lives.
+                in_time = unsafe { self.board.work.sleep(wait, || self.board.has_news()) };
                 slept = true;
             }
         }
