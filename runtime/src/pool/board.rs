@@ -251,9 +251,9 @@ impl Board {
 
     /// Wakes the thread that listens.
     pub(super) fn call_listener(&self) {
-        if self.listener.0.swap(0, Ordering::SeqCst) != 0 {
-            futex::wake(&self.listener.0, 1);
-        }
+        self.listener.0.store(0, Ordering::SeqCst);
+        // Also if it was 0: who stored that may have died before it woke anybody.
+        futex::wake(&self.listener.0, 1);
     }
 
     pub(super) fn was_called(&self) -> bool {

@@ -133,6 +133,11 @@ impl Core {
         self.bell.as_fd()
     }
 
+    /// Whether it is the pool's own thread that asks.
+    fn is_keeper(&self) -> bool {
+        self.keeper.get() == Some(&thread::current().id())
+    }
+
     /// Has the pool's thread look.
     pub(super) fn ring(&self) {
         let _ = event::ring(&self.bell);
@@ -156,6 +161,9 @@ impl Core {
             }
             if wait == Wait::Never || wait.is_over() {
                 break None;
+            }
+            if !state.callbacks.is_empty() {
+                self.ring();
             }
             let board = self.board();
             if !state.listening {
@@ -200,8 +208,7 @@ impl Core {
 
     /// Somebody is to listen from now on: another that waits, or the pool's thread.
     pub(super) fn hand_over(&self, state: &mut State) {
-        let own = thread::current().id();
-        let elsewhere = self.keeper.get() != Some(&own);
+        let elsewhere = !self.is_keeper();
         let watch = state.has_limits() && !state.watched && state.backlog() > 0;
         let hire = self.settings.rules.idle_timeout.is_some() && !self.to_hire(state).is_empty();
         let callbacks = !state.callbacks.is_empty();
@@ -268,6 +275,9 @@ impl Core {
             let _ = member.child.kill();
         }
         state.crew.insert(worker, member);
+        // It may have replied already, when nobody looked at its desk.
+        self.desks(&mut state).take_replies();
+        self.hand_over(&mut state);
         Ok(())
     }
 
@@ -288,6 +298,7 @@ impl Core {
             let callbacks = std::mem::take(&mut state.callbacks);
             let over = state.phase != Phase::Open && state.crew.len() == 0 && state.is_idle();
             if over && callbacks.is_empty() {
+                state.over = true;
                 state.tell(None);
                 self.hand_over(&mut state);
                 break;
@@ -387,7 +398,7 @@ impl Core {
             return;
         }
         state.phase = Phase::Failed(reason.clone());
-        state.end_all(&Ending::Failed(reason));
+        self.desks(state).end_all(&Ending::Failed(reason));
         state.crew.kill_all();
         self.hand_over(state);
         self.ring();
@@ -409,23 +420,25 @@ impl Core {
         if !matches!(state.phase, Phase::Ending | Phase::Failed(_)) {
             state.phase = Phase::Ending;
         }
-        state.end_all(&Ending::Closed);
+        self.desks(&mut state).end_all(&Ending::Closed);
         state.crew.kill_all();
         self.hand_over(&mut state);
         drop(state);
         self.ring();
     }
 
-    /// Waits until all workers are gone, and the pool's thread too.
+    /// Waits until all workers are gone, and the pool's thread too. Does not wait if it is that thread which
+    /// calls this, from a callback: it ends when it is through with that.
     pub(super) fn await_end(&self) -> Result<(), PoolError> {
+        if self.is_keeper() {
+            return Ok(());
+        }
         self.wait_for(Wait::Forever, None, |desks| {
             let over = desks.state.phase != Phase::Open && desks.state.crew.len() == 0;
             (over && desks.state.is_idle()).then_some(())
         });
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.thread().id() != thread::current().id()
-        {
+        if let Some(thread) = thread {
             self.ring();
             let _ = thread.join();
         }

@@ -74,6 +74,8 @@ pub(super) struct State {
     arena: Arena,
     pub(super) crew: Crew,
     pub(super) phase: Phase,
+    /// The pool's own thread has ended.
+    pub(super) over: bool,
     /// A thread listens to the workers.
     pub(super) listening: bool,
     /// Threads that wait for something while another listens: and for which batch, if for one only.
@@ -120,6 +122,7 @@ impl State {
             arena,
             crew,
             phase: Phase::Open,
+            over: false,
             listening: false,
             followers: Vec::new(),
             told: false,
@@ -212,33 +215,45 @@ impl State {
             }
         }
     }
-
-    /// Ends everything that is not done.
-    pub(super) fn end_all(&mut self, ending: &Ending) {
-        self.ready.clear();
-        let begun: Vec<_> = self.flights.values().filter_map(|flight| flight.batch).collect();
-        for id in begun {
-            if let Some(batch) = self.batches.get_mut(&id) {
-                batch.may_have_run = true;
-            }
-        }
-        for flight in self.flights.values_mut() {
-            flight.batch = None;
-        }
-        let ids: Vec<_> = self.batches.keys().copied().collect();
-        for id in ids {
-            let Some(batch) = self.batches.get_mut(&id) else { continue };
-            if !batch.is_done() {
-                batch.ending = Some(ending.clone());
-                batch.forget_from(0);
-                self.settle(id);
-            }
-        }
-        self.tell(None);
-    }
 }
 
 impl Desks<'_> {
+    /// Ends everything that is not done.
+    pub(super) fn end_all(&mut self, ending: &Ending) {
+        let board = self.board.state();
+        let State { ready, flights, batches, arena, .. } = &mut *self.state;
+        ready.clear();
+        flights.retain(|seq, flight| {
+            // Nobody will claim it; or somebody has, whose death is heard.
+            let unclaimed = flight.holder.is_none() && board.withdraw(*seq);
+            if let Some(batch) = flight.batch.take().and_then(|id| batches.get_mut(&id)) {
+                batch.may_have_run |= !unclaimed;
+            }
+            if let (true, Load::Block(block, _)) = (unclaimed, &flight.load) {
+                arena.free(*block);
+            }
+            !unclaimed
+        });
+        let ids: Vec<_> = batches.keys().copied().collect();
+        for id in ids {
+            let Some(batch) = self.state.batches.get_mut(&id) else { continue };
+            if !batch.is_done() {
+                batch.ending = Some(ending.clone());
+                batch.forget_from(0);
+                self.state.settle(id);
+            }
+        }
+        self.state.tell(None);
+    }
+
+    /// A pool that is closed, and has nothing left to do, sends its workers home.
+    fn close_if_idle(&self) {
+        let board = self.board.state();
+        if self.state.phase == Phase::Closing && !board.is_closed() && self.state.is_idle() {
+            board.close();
+        }
+    }
+
     fn desk(&self, worker: usize) -> Option<&Desk> {
         self.board.tail().get(worker)
     }
@@ -350,10 +365,7 @@ impl Desks<'_> {
         }
         self.put_up();
         self.share_out();
-        let board = self.board.state();
-        if self.state.phase == Phase::Closing && !board.is_closed() && self.state.is_idle() {
-            board.close();
-        }
+        self.close_if_idle();
     }
 
     fn take_replies_of(&mut self, worker: usize) {
@@ -430,6 +442,7 @@ impl Desks<'_> {
             return;
         }
         batch.done += count;
+        self.state.records.tasks += count as u64;
         if batch.is_done() {
             self.state.settle(id);
         } else if batch.total.is_none() || batch.bell.is_some() {
@@ -454,7 +467,7 @@ impl Desks<'_> {
                 self.task_done(seq, index, |task, _| {
                     Fate::Failed(match PanicReport::from_bytes(&payload) {
                         Some(report) => {
-                            let panic = Panic::new(name, pid, report);
+                            let panic = Box::new(Panic::new(name, pid, report));
                             TaskError::Panicked(TaskPanic { task, panic })
                         }
                         None => {
@@ -674,6 +687,7 @@ impl Desks<'_> {
             }
         }
         self.put_up();
+        self.close_if_idle();
     }
 
     /// Ends a batch: nobody wants what is not done yet.
@@ -802,6 +816,7 @@ impl Desks<'_> {
             desk.clear();
         }
         self.put_up();
+        self.close_if_idle();
     }
 
     /// The tasks of a chunk from this one on wait again, this one as lost once more.

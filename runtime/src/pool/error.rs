@@ -167,7 +167,7 @@ impl fmt::Display for Task {
 #[derive(Debug, Clone)]
 pub struct TaskPanic {
     pub(super) task: Task,
-    pub(super) panic: Panic,
+    pub(super) panic: Box<Panic>,
 }
 
 impl TaskPanic {

@@ -140,8 +140,8 @@ impl<T: DeserializeOwned> Job<T> {
         outcome(batch.expect("a job's batch is there until it is taken"))
     }
 
-    /// Has `callback` called with what comes of it, on the pool's own thread. Python's `callback` and
-    /// `error_callback`.
+    /// Has `callback` called with what comes of it, on the pool's own thread (on this one, if the pool
+    /// has ended). Python's `callback` and `error_callback`.
     ///
     /// It should not take long: while it runs, that thread does nothing else. A panic in it is printed.
     ///
@@ -171,7 +171,13 @@ impl<T: DeserializeOwned> Job<T> {
         };
         if batch.is_done() {
             if let Some(batch) = state.remove(self.batch) {
-                state.callbacks.push(run(batch));
+                let callback = run(batch);
+                if state.over {
+                    // There is no other thread any more that could.
+                    drop(state);
+                    return callback();
+                }
+                state.callbacks.push(callback);
             }
         } else {
             batch.on_done = Some(Box::new(move |batch| {

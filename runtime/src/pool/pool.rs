@@ -280,7 +280,7 @@ impl Pool {
     }
 
     /// Waits until all tasks are done and all workers have left; no more tasks are taken. Python's
-    /// `close` and `join`.
+    /// `close` and `join`. In a callback, which runs on the pool's own thread, it does not wait.
     ///
     /// # Errors
     /// A [`PoolError`], if the pool has failed: its workers could not be started, or its initializer failed.

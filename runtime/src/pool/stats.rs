@@ -127,7 +127,6 @@ impl Records {
         began: u64,
         ended: u64,
     ) {
-        self.tasks += u64::from(count);
         if count == 0 {
             return;
         }
