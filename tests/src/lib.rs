@@ -6,6 +6,7 @@ pub mod family;
 pub mod forgery;
 pub mod steps;
 pub mod storm;
+pub mod tasks;
 
 use std::collections::BTreeSet;
 use std::error::Error;
