@@ -299,3 +299,81 @@ fn words_refuses_what_it_cannot_do_in_one_line() {
         assert_eq!(errors.lines().count(), 1, "{errors}");
     }
 }
+
+#[test]
+fn pool_survives_its_workers() {
+    expect(
+        env!("CARGO_BIN_EXE_pool"),
+        &[
+            "squares: [0, 1, 4, 9, 16, 25]",
+            "the first square from 1000 on is 1024",
+            "task `parse` of input 1 died of signal: 6 (SIGABRT)",
+            "parsed 5 bytes",
+            "job 1 is done",
+            "task `nap` was cancelled",
+        ],
+    );
+}
+
+#[test]
+fn ten_thousand_has_a_fresh_process_for_each_task() {
+    expect(env!("CARGO_BIN_EXE_ten_thousand"), &["10000 tasks in 10000 processes"]);
+}
+
+#[test]
+fn fragile_goes_on_after_crashes_in_c() {
+    let lines = [
+        "Some(\"7 apples\") is 7",
+        "None is the end: signal: 11 (SIGSEGV)",
+        "Some(\"-1\") is -1",
+        "and the program goes on",
+    ];
+    expect(env!("CARGO_BIN_EXE_fragile"), &lines);
+}
+
+/// What `checksums` prints for these arguments, and whether it was content.
+fn checksums(arguments: &[&str]) -> (bool, String, String) {
+    let Output { status, stdout, stderr } =
+        output(Command::new(env!("CARGO_BIN_EXE_checksums")).args(arguments));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.success(), text(stdout), text(stderr))
+}
+
+#[test]
+fn checksums_finds_files_that_are_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("a")).unwrap();
+    std::fs::write(dir.path().join("a/one"), "123456789").unwrap();
+    std::fs::write(dir.path().join("two"), "123456789").unwrap();
+    std::fs::write(dir.path().join("zeros"), vec![0; 1_000_000]).unwrap();
+    for workers in ["1", "3"] {
+        let (success, text, errors) =
+            checksums(&["--workers", workers, dir.path().to_str().unwrap()]);
+        assert!(success && errors.is_empty(), "{errors}");
+        // The check value of CRC-32.
+        assert!(text.contains(&format!("cbf43926  {}", dir.path().join("two").display())), "{text}");
+        let same = format!(
+            "{} seems to be {}",
+            dir.path().join("two").display(),
+            dir.path().join("a/one").display()
+        );
+        assert!(text.contains(&same), "{text}");
+        assert!(text.contains("3 files, 976.58 KiB"), "{text}");
+    }
+}
+
+#[test]
+fn checksums_refuses_what_it_cannot_do_in_one_line() {
+    let cases: [(&[&str], &str); 4] = [
+        (&[], "say which directory: see --help"),
+        (&["/nowhere"], "cannot read the directory /nowhere: No such file or directory"),
+        (&[".", "--workers", "0"], "--workers takes a number from 1 to 1024, not \"0\""),
+        (&[".", ".."], "unexpected argument \"..\""),
+    ];
+    for (arguments, message) in cases {
+        let (success, text, errors) = checksums(arguments);
+        assert!(!success && text.is_empty(), "{arguments:?}: {text}");
+        assert!(errors.starts_with("checksums: ") && errors.contains(message), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}

@@ -119,7 +119,8 @@ pub use pipe::{
 };
 pub use pool::{
     AsCompleted, Imap, ImapUnordered, Job, MapJob, Mapper, Pool, PoolBuilder, PoolError, PoolStats,
-    SlowTask, Task, TaskError, TaskPanic, WorkerDeath, WorkerStats, as_completed, wait_any,
+    SlowTask, Task, TaskError, TaskPanic, WorkerDeath, WorkerStats, as_completed, is_overdue,
+    wait_any,
 };
 pub use process::{
     Builder, Child, ChildHandle, Current, Exit, Failure, JoinError, Output, Panic, Parent, Process,

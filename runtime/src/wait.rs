@@ -12,7 +12,8 @@ use crate::queue::{LOOK_AGAIN, Queue};
 use crate::shm::Split;
 use crate::sys::poll::{self, Wait};
 
-mod sealed {
+pub(crate) mod sealed {
+    #[allow(unreachable_pub)] // named in the bounds of a public trait
     pub trait Sealed {}
 }
 
@@ -78,7 +79,7 @@ waitable! {
 /// order. With a timeout (a `Duration`, or `None` for as long as it takes) it may give none.
 ///
 /// A child is ready when it has ended; a receiver when there is something to receive, or no sender
-/// is left; a [`Queue`] when there is something to get, or it is closed, or nobody else has it. With
+/// is left; a [`Job`](crate::Job) when it is done; a [`Queue`] when there is something to get, or it is closed, or nobody else has it. With
 /// several that wait for one, another may be quicker to get it. Python's `connection.wait`, and `sentinel`.
 ///
 /// # Errors

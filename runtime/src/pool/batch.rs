@@ -71,6 +71,7 @@ pub(super) struct Inbox {
     /// Plain values: the index, the length, the bytes.
     values: Vec<u8>,
     fates: Vec<(usize, Fate)>,
+    len: usize,
 }
 
 impl Inbox {
@@ -79,14 +80,20 @@ impl Inbox {
         self.values.extend_from_slice(&(index as u64).to_ne_bytes());
         self.values.extend_from_slice(&(value.len() as u64).to_ne_bytes());
         self.values.extend_from_slice(value);
+        self.len += 1;
     }
 
     pub(super) fn push_fate(&mut self, index: usize, fate: Fate) {
         self.fates.push((index, fate));
+        self.len += 1;
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.fates.is_empty()
+        self.len == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
     /// Passes everything on, with the index of its input.

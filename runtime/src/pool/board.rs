@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)]
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
@@ -228,6 +228,7 @@ impl Board {
     /// Has the parent know of a reply, if it does not look anyway. True if its bell is to be rung.
     #[inline]
     pub(super) fn call(&self) -> bool {
+        fence(Ordering::SeqCst);
         if self.listener.0.load(Ordering::SeqCst) != 0 {
             self.listener.0.store(0, Ordering::SeqCst);
             futex::wake(&self.listener.0, 1);
@@ -322,8 +323,8 @@ pub(super) struct Desk {
     stop: AtomicU64,
     /// The parent is about to kill the worker for the task in hand: it must begin no other.
     condemned: AtomicU32,
-    /// The task in hand has run for longer than it should: 1 + its chunk's number.
-    pub(super) overdue: AtomicU64,
+    /// What the progress was when the task in hand had run for longer than it should.
+    overdue: AtomicU64,
     ring: Ring,
 }
 
@@ -355,25 +356,23 @@ const UNIT: usize = size_of::<Header>();
 const _: () = assert!(UNIT == 16);
 
 impl Header {
+    #[inline]
     fn to_bytes(self) -> [u8; UNIT] {
-        let mut bytes = [0; UNIT];
-        let words = [self.seq, self.index, self.kind, self.len];
-        for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
-            to.copy_from_slice(&word.to_ne_bytes());
-        }
-        bytes
+        let [a, b, c, d] = [self.seq, self.index, self.kind, self.len].map(u128::from);
+        (a | b << 32 | c << 64 | d << 96).to_le_bytes()
     }
 
+    #[inline]
     fn from_bytes(bytes: &[u8; UNIT]) -> Self {
-        let word = |at: usize| {
-            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        Self { seq: word(0), index: word(4), kind: word(8), len: word(12) }
+        let all = u128::from_le_bytes(*bytes);
+        let [seq, index, kind, len] = [0, 32, 64, 96].map(|shift| (all >> shift) as u32);
+        Self { seq, index, kind, len }
     }
 }
 
 /// The next reply in what was [taken](Desk::take), with its bytes; `None` at the end, or if what is
 /// there is no reply.
+#[inline]
 pub(super) fn next_reply<'a>(bytes: &mut &'a [u8]) -> Option<(Header, &'a [u8])> {
     let (header, rest) = bytes.split_first_chunk()?;
     let header = Header::from_bytes(header);
@@ -410,6 +409,12 @@ impl Desk {
         }
     }
 
+    /// Whether the task in hand has run for longer than it should.
+    pub(super) fn is_overdue(&self) -> bool {
+        let progress = self.progress.load(Ordering::Relaxed);
+        progress != 0 && self.overdue.load(Ordering::Relaxed) == progress
+    }
+
     /// Whether no more tasks of this chunk are to be begun.
     #[inline]
     pub(super) fn is_stopped(&self, seq: u32) -> bool {
@@ -423,29 +428,47 @@ impl Desk {
     }
 
     /// Leaves a reply of up to [`REPLY_MAX`] bytes. `call` has the parent make room.
+    ///
+    /// `known` is how far the parent had come when this worker last looked.
     #[inline]
-    pub(super) fn reply(&self, header: Header, payload: &[u8], call: impl Fn()) {
+    pub(super) fn reply(
+        &self,
+        known: &Cell<u32>,
+        header: Header,
+        payload: &[u8],
+        call: impl Fn(),
+    ) {
         assert!(payload.len() <= REPLY_MAX && payload.len() == header.len as usize);
-        let size = UNIT + payload.len().next_multiple_of(UNIT);
-        let has_room = || self.unread() + size <= RING;
-        while !has_room() {
+        let tail = self.tail.load(Ordering::Relaxed);
+        let after = tail.wrapping_add((UNIT + payload.len().next_multiple_of(UNIT)) as u32);
+        let fits = || after.wrapping_sub(known.get()) as usize <= RING;
+        let look = || {
+            known.set(self.head.0.load(Ordering::SeqCst));
+            fits()
+        };
+        while !fits() && !look() {
             call();
-            self.room.sleep(Wait::Forever, has_room);
+            self.room.sleep(Wait::Forever, look);
             self.room.awake(|| false);
         }
-        let tail = self.tail.load(Ordering::Relaxed);
         self.write(tail, &header.to_bytes());
         self.write(tail.wrapping_add(UNIT as u32), payload);
-        self.tail.store(tail.wrapping_add(size as u32), Ordering::SeqCst);
+        // Who calls the parent afterwards looks behind a fence whether it sleeps.
+        self.tail.store(after, Ordering::Release);
     }
 
     #[inline]
     fn write(&self, at: u32, bytes: &[u8]) {
         let at = at as usize % RING;
-        let (first, second) = bytes.split_at(bytes.len().min(RING - at));
         let ring = self.ring.0.get().cast::<u8>();
-        // SAFETY: both parts are within the ring, and beyond the tail and before the head, where only
-        // the worker writes, which has one thread for this, and nobody reads.
+        if at + bytes.len() <= RING {
+            // SAFETY: it is within the ring, and beyond the tail and before the head, where only the
+            // worker writes, which has one thread for this, and nobody reads.
+            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), ring.add(at), bytes.len()) };
+            return;
+        }
+        let (first, second) = bytes.split_at(RING - at);
+        // SAFETY: so are both parts.
         unsafe {
             ptr::copy_nonoverlapping(first.as_ptr(), ring.add(at), first.len());
             ptr::copy_nonoverlapping(second.as_ptr(), ring, second.len());
@@ -481,6 +504,11 @@ impl Desk {
         }
         self.head.0.store(head.wrapping_add(len as u32), Ordering::SeqCst);
         self.room.open(1);
+    }
+
+    /// Has the task know that it has run for longer than it should.
+    pub(super) fn warn(&self, (seq, begun): (u32, u32)) {
+        self.overdue.store(u64::from(seq) << 32 | u64::from(begun), Ordering::SeqCst);
     }
 
     /// Has no more tasks of this chunk begin.

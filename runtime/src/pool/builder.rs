@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::board::MAX_WORKERS;
 use super::core::{Core, Settings};
+use super::dispatch::Limits;
 use super::pool::Pool;
 use super::worker::{Call, Rules};
 use crate::error::{Error, Result};
@@ -45,7 +46,7 @@ pub struct PoolBuilder {
     rules: Rules,
     initializer: Option<Result<Call>>,
     finalizer: Option<Result<Call>>,
-    task_timeout: Option<Duration>,
+    limits: Limits,
     retries: u32,
     timeline: Option<PathBuf>,
 }
@@ -125,7 +126,35 @@ impl PoolBuilder {
     /// How long a task may run. Then its worker is killed, another takes its place, and the task fails
     /// with [`TaskError::TimedOut`](crate::TaskError::TimedOut). No other task is touched.
     pub fn task_timeout(&mut self, limit: Duration) -> &mut Self {
-        self.task_timeout = Some(limit);
+        self.limits.hard = Some(limit);
+        self.rules.timed = true;
+        self
+    }
+
+    /// How long a task should run. After that [`is_overdue`](crate::is_overdue) says so in the task, which
+    /// may then come to an end in good order.
+    ///
+    /// ```
+    /// use offspring::{Pool, process};
+    /// use std::time::Duration;
+    ///
+    /// #[process]
+    /// fn search() -> u64 {
+    ///     let mut best = 0;
+    ///     while !offspring::is_overdue() {
+    ///         best += 1; // look on
+    ///     }
+    ///     best
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::builder().workers(1).soft_timeout(Duration::from_millis(10)).build()?;
+    /// assert!(pool.apply(search())? > 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn soft_timeout(&mut self, limit: Duration) -> &mut Self {
+        self.limits.soft = Some(limit);
         self.rules.timed = true;
         self
     }
@@ -193,7 +222,7 @@ impl PoolBuilder {
             rules: self.rules.clone(),
             initializer: another(self.initializer.as_ref())?,
             finalizer: another(self.finalizer.as_ref())?,
-            task_timeout: self.task_timeout,
+            limits: self.limits,
             retries: self.retries,
             timeline: self.timeline.clone(),
         };

@@ -6,20 +6,19 @@
 //! listens next. When nobody waits, the pool's own thread is told of replies by its bell; it is also the
 //! one that hears of a worker's end, starts others in their place, and runs callbacks.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::unistd::{read, write};
 
 use super::arena::Arena;
 use super::batch::Ending;
 use super::board::Board;
 use super::crew::{Crew, Member};
-use super::dispatch::{BatchId, Desks, Phase, State};
+use super::dispatch::{BatchId, Desks, Limits, Phase, State};
 use super::error::PoolError;
 use super::stats::Records;
 use super::worker::{Call, Rules, Worker};
@@ -29,7 +28,7 @@ use crate::shm::object::Object;
 use crate::sync::spin::Spin;
 use crate::sys::fd::{self, above_stdio};
 use crate::sys::poll::Wait;
-use crate::sys::{clock, copies, socket};
+use crate::sys::{clock, copies, event, socket};
 use crate::wire::Fd;
 use crate::wire::endpoint::Endpoint;
 
@@ -41,7 +40,7 @@ pub(super) struct Settings {
     pub(super) rules: Rules,
     pub(super) initializer: Option<Call>,
     pub(super) finalizer: Option<Call>,
-    pub(super) task_timeout: Option<Duration>,
+    pub(super) limits: Limits,
     pub(super) retries: u32,
     pub(super) timeline: Option<std::path::PathBuf>,
 }
@@ -76,15 +75,13 @@ impl Core {
         copies::watch();
         let failed = |error: nix::Error| Error::os("make a pool", error);
         let board = Object::new(Board::new(workers), (), place)?;
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell = EventFd::from_flags(flags).map_err(failed)?;
-        let bell = Endpoint::new(above_stdio(bell.into()).map_err(failed)?);
+        let bell = Endpoint::new(event::new_event().map_err(failed)?);
         let events = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
         let events = Epoll(above_stdio(events.0).map_err(failed)?);
         events.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL)).map_err(failed)?;
         let crew = Crew::new(workers, settings.rules.clone());
         let records = Records::new(settings.timeline.is_some());
-        let state = State::new(Arena::create()?, crew, settings.task_timeout, records);
+        let state = State::new(Arena::create()?, crew, settings.limits, records);
         let core = Arc::new(Self {
             settings,
             board,
@@ -131,9 +128,14 @@ impl Core {
         self.copy != copies::count()
     }
 
+    /// Can be read when the pool's thread is to look.
+    pub(super) fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
     /// Has the pool's thread look.
     pub(super) fn ring(&self) {
-        let _ = write(&self.bell, &1_u64.to_ne_bytes());
+        let _ = event::ring(&self.bell);
     }
 
     /// Waits until `look` has found what it looks for, which is about one batch if `of` names it.
@@ -199,7 +201,10 @@ impl Core {
     pub(super) fn hand_over(&self, state: &mut State) {
         let own = thread::current().id();
         let elsewhere = self.keeper.get() != Some(&own);
-        if elsewhere && (!state.callbacks.is_empty() || state.phase != Phase::Open) {
+        let watch = state.has_limits() && !state.watched && state.backlog() > 0;
+        let hire = self.settings.rules.idle_timeout.is_some() && !self.to_hire(state).is_empty();
+        let callbacks = !state.callbacks.is_empty();
+        if elsewhere && (callbacks || watch || hire || state.phase != Phase::Open) {
             self.ring();
         }
         let told = std::mem::take(&mut state.told);
@@ -278,6 +283,7 @@ impl Core {
             }
             let now = clock::now();
             let look_again = desks.end_overdue(now);
+            state.watched = look_again.is_some();
             if state.phase == Phase::Closing && state.is_idle() && !self.board().is_closed() {
                 self.board().close();
             }
@@ -330,10 +336,7 @@ impl Core {
         let mut ended = Vec::new();
         for event in &events[..count] {
             match event.data() {
-                BELL => {
-                    let mut rung = [0; 8];
-                    let _ = read(&self.bell, &mut rung);
-                }
+                BELL => drop(event::still(&self.bell)),
                 worker => ended.push(worker as usize),
             }
         }

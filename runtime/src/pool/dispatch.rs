@@ -6,11 +6,12 @@ use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::arena::{Arena, Block};
 use super::batch::{Batch, Ending, Fate, Segment, Taken};
-use super::board::{Board, Chunk, Desk, Holder, next_reply};
+use super::board::{Board, Chunk, Desk, Header, Holder, next_reply};
 use super::crew::{Crew, Sentence};
 use super::error::{Task, TaskError, TaskPanic, WorkerDeath};
 use super::reply::{Reply, Times};
@@ -83,7 +84,18 @@ pub(super) struct State {
     pub(super) records: Records,
     /// Where replies are taken to, kept.
     replies: Vec<u8>,
-    pub(super) task_timeout: Option<Duration>,
+    limits: Limits,
+    /// The pool's thread looks how long tasks run.
+    pub(super) watched: bool,
+}
+
+/// How long a task may run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    /// Until it can see that it should end.
+    pub(super) soft: Option<Duration>,
+    /// Until its worker is killed.
+    pub(super) hard: Option<Duration>,
 }
 
 impl std::fmt::Debug for State {
@@ -99,7 +111,7 @@ pub(super) struct Desks<'a> {
 }
 
 impl State {
-    pub(super) fn new(arena: Arena, crew: Crew, task_timeout: Option<Duration>, records: Records) -> Self {
+    pub(super) fn new(arena: Arena, crew: Crew, limits: Limits, records: Records) -> Self {
         Self {
             batches: HashMap::new(),
             next_batch: 0,
@@ -114,8 +126,13 @@ impl State {
             callbacks: Vec::new(),
             records,
             replies: Vec::new(),
-            task_timeout,
+            limits,
+            watched: false,
         }
+    }
+
+    pub(super) fn has_limits(&self) -> bool {
+        self.limits.soft.is_some() || self.limits.hard.is_some()
     }
 
     pub(super) fn arena(&self) -> &Arena {
@@ -342,7 +359,8 @@ impl Desks<'_> {
         let mut rest = &replies[..];
         while let Some((header, payload)) = next_reply(&mut rest) {
             let Some((reply, beside)) = Reply::of(header.kind) else { continue };
-            if reply == Reply::Value && !beside && self.take_value(header.seq, header.index, payload) {
+            if reply == Reply::Value && !beside {
+                self.take_values(header, payload, &mut rest);
                 continue;
             }
             let (payload, fds) = if beside {
@@ -363,26 +381,52 @@ impl Desks<'_> {
         self.state.replies = replies;
     }
 
-    /// The common case: a plain value for a batch that wants it. False if it is another.
-    #[inline]
-    fn take_value(&mut self, seq: u32, index: u32, payload: &[u8]) -> bool {
-        let Some(flight) = self.state.flights.get_mut(&seq) else { return true };
-        flight.replied = index + 1;
-        let Some(id) = flight.batch else { return true };
-        let index = flight.first + index as usize;
-        let Some(batch) = self.state.batches.get_mut(&id) else { return true };
-        if index < batch.end && batch.ending.is_none() {
-            batch.inbox.push(index, payload);
-            self.count_done(id);
+    /// The common case: plain values, one after the other, of one chunk.
+    fn take_values<'a>(
+        &mut self,
+        mut header: Header,
+        mut payload: &'a [u8],
+        rest: &mut &'a [u8],
+    ) {
+        let seq = header.seq;
+        let State { flights, batches, .. } = &mut *self.state;
+        let mut flight = flights.get_mut(&seq);
+        let id = flight.as_ref().and_then(|flight| flight.batch);
+        let mut batch = id.and_then(|id| batches.get_mut(&id));
+        let mut done = 0;
+        loop {
+            if let Some(flight) = &mut flight {
+                flight.replied = header.index + 1;
+                let index = flight.first + header.index as usize;
+                if let Some(batch) = &mut batch
+                    && index < batch.end
+                    && batch.ending.is_none()
+                {
+                    batch.inbox.push(index, payload);
+                    done += 1;
+                }
+            }
+            let mut ahead = *rest;
+            match next_reply(&mut ahead) {
+                Some((next, bytes)) if next.seq == seq && next.kind == header.kind => {
+                    (header, payload) = (next, bytes);
+                    *rest = ahead;
+                }
+                _ => break,
+            }
         }
-        true
+        if let Some(id) = id {
+            self.count_done(id, done);
+        }
     }
 
-    /// One more task of a batch is dealt with.
-    #[inline]
-    fn count_done(&mut self, id: BatchId) {
+    /// So many more tasks of a batch are dealt with.
+    fn count_done(&mut self, id: BatchId, count: usize) {
         let Some(batch) = self.state.batches.get_mut(&id) else { return };
-        batch.done += 1;
+        if count == 0 || batch.ending.is_some() {
+            return;
+        }
+        batch.done += count;
         if batch.is_done() {
             self.state.settle(id);
         } else if batch.total.is_none() || batch.bell.is_some() {
@@ -453,7 +497,7 @@ impl Desks<'_> {
         }
         batch.inbox.push_fate(index, fate);
         let cut_off = failed && batch.fails_fast;
-        self.count_done(id);
+        self.count_done(id, 1);
         if cut_off {
             self.forget_from(id, index + 1, false);
         }
@@ -656,14 +700,17 @@ impl Desks<'_> {
         }
     }
 
-    /// Kills the workers whose tasks have run for too long; says when to look again, in nanoseconds
-    /// of the clock.
+    /// Tells the tasks that have run for long, and kills the workers whose tasks have run for too long;
+    /// says when to look again, in nanoseconds of the clock.
     pub(super) fn end_overdue(&mut self, now: u64) -> Option<u64> {
-        let limit = self.state.task_timeout?.as_nanos() as u64;
-        if self.state.flights.is_empty() {
+        let nanos = |limit: Option<Duration>| limit.map_or(u64::MAX, |limit| limit.as_nanos() as u64);
+        let Limits { soft, hard } = self.state.limits;
+        let (soft, hard) = (nanos(soft), nanos(hard));
+        if !self.state.has_limits() || self.state.flights.is_empty() {
             return None;
         }
-        let mut next = now + limit;
+        // What begins now is not overdue before that.
+        let mut next = now.saturating_add(soft.min(hard));
         let held: Vec<(u32, usize)> = self
             .state
             .flights
@@ -679,11 +726,15 @@ impl Desks<'_> {
             if in_hand != seq || begun == 0 {
                 continue;
             }
-            let end = desk.since.load(std::sync::atomic::Ordering::SeqCst) + limit;
+            let since = desk.since.load(Ordering::SeqCst);
+            let (warn, end) = (since.saturating_add(soft), since.saturating_add(hard));
             if end <= now {
                 self.condemn(worker, seq, Sentence::TimedOut);
-            } else {
+            } else if warn <= now {
+                desk.warn((in_hand, begun));
                 next = next.min(end);
+            } else {
+                next = next.min(warn).min(end);
             }
         }
         Some(next)
@@ -726,7 +777,7 @@ impl Desks<'_> {
                 self.run_again(flight, next);
                 continue;
             }
-            let limit = self.state.task_timeout.unwrap_or_default();
+            let limit = self.state.limits.hard.unwrap_or_default();
             self.put_back(flight, next + 1);
             let error = match (executed, status) {
                 (Some((_, _, Sentence::TimedOut)), _) => TaskError::TimedOut { task, limit },

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -12,6 +13,10 @@ use super::core::Core;
 use super::dispatch::BatchId;
 use super::error::{Task, TaskError};
 use crate::sys::poll::Wait;
+use crate::sys::event::new_event;
+use crate::sys::fd::duplicate;
+use crate::wait::Waitable;
+use crate::wait::sealed::Sealed;
 use crate::wire;
 
 /// A task that a [`Pool`](crate::Pool) was given: what comes of it will be here. Python's
@@ -41,6 +46,8 @@ pub struct Job<T> {
     batch: BatchId,
     /// It was taken out of the pool, by a callback or with its value.
     taken: bool,
+    /// Can be read when it is done: for [`wait`](crate::wait()).
+    bell: OnceLock<OwnedFd>,
     value: PhantomData<fn() -> T>,
 }
 
@@ -80,7 +87,7 @@ pub(super) fn decode<T: DeserializeOwned>(
 
 impl<T> Job<T> {
     pub(super) fn new(core: Arc<Core>, batch: BatchId) -> Self {
-        Self { core, batch, taken: false, value: PhantomData }
+        Self { core, batch, taken: false, bell: OnceLock::new(), value: PhantomData }
     }
 
     /// Whether what comes of it is there, so that [`wait`](Self::wait) would return at once. Python's
@@ -170,6 +177,36 @@ impl<T: DeserializeOwned> Job<T> {
             }));
         }
         self.core.hand_over(&mut state);
+    }
+}
+
+impl<T> Sealed for Job<T> {}
+impl<T> Waitable for Job<T> {
+    fn readiness(&self) -> BorrowedFd<'_> {
+        match self.bell.get() {
+            Some(bell) => bell.as_fd(),
+            // It could not be made: the pool's own is rung at every reply.
+            None => self.core.bell(),
+        }
+    }
+
+    fn look(&self) -> Option<bool> {
+        if self.bell.get().is_none()
+            && let Ok(bell) = new_event()
+        {
+            let _ = self.bell.set(bell);
+        }
+        let mut state = self.core.lock();
+        let mut desks = self.core.desks(&mut state);
+        desks.take_replies();
+        if let (Some(batch), Some(bell)) = (desks.state.batch(self.batch), self.bell.get())
+            && batch.bell.is_none()
+        {
+            batch.bell = duplicate(bell).ok();
+        }
+        let done = self.done(&mut desks).is_some();
+        self.core.hand_over(&mut state);
+        Some(done)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,11 +43,33 @@ pub struct Mapper<'a> {
     chunk_size: Option<u32>,
     retries: Option<u32>,
     window: usize,
+    progress: Progress,
+}
+
+/// Shows how far a map has come, if that is wanted.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    #[cfg(feature = "progress")]
+    bar: Option<indicatif::ProgressBar>,
+}
+
+impl Progress {
+    /// So many are done, of so many if that is known.
+    #[cfg_attr(not(feature = "progress"), allow(unused_variables, clippy::unused_self))]
+    fn show(&self, done: usize, total: Option<usize>) {
+        #[cfg(feature = "progress")]
+        if let Some(bar) = &self.bar {
+            if let Some(total) = total {
+                bar.set_length(total as u64);
+            }
+            bar.set_position(done as u64);
+        }
+    }
 }
 
 impl<'a> Mapper<'a> {
     pub(super) fn new(pool: &'a Pool) -> Self {
-        Self { pool, chunk_size: None, retries: None, window: 0 }
+        Self { pool, chunk_size: None, retries: None, window: 0, progress: Progress::default() }
     }
 
     /// How many tasks go to a worker together. By default as many as take a moment: cheap ones in
@@ -78,6 +99,30 @@ impl<'a> Mapper<'a> {
     pub fn window(mut self, inputs: usize) -> Self {
         assert!(inputs > 0, "with a window of 0 no input is ever taken");
         self.window = inputs;
+        self
+    }
+
+    /// Shows how far [`map`](Self::map), [`map_settled`](Self::map_settled) and the
+    /// [`MapJob`] of [`map_async`](Self::map_async), when it is waited for, have come. The bar gets its
+    /// length from the inputs. With the feature `progress`.
+    ///
+    /// What [`imap`](Self::imap) gives is an iterator, for indicatif's own `wrap_iter`.
+    ///
+    /// ```
+    /// # use offspring::{Pool, process};
+    /// # #[process]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::new(2)?;
+    /// let bar = indicatif::ProgressBar::new(0);
+    /// let squares = pool.mapper().progress(bar).map(square, 0..100)?;
+    /// assert_eq!(squares.len(), 100);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "progress")]
+    pub fn progress(mut self, bar: indicatif::ProgressBar) -> Self {
+        self.progress.bar = Some(bar);
         self
     }
 
@@ -160,7 +205,7 @@ impl<'a> Mapper<'a> {
         let ticket = self.enter::<P>(fails_fast);
         let core = self.pool.core();
         // Cancels the rest, if an input panics.
-        let mut job = MapJob::new(Arc::clone(core), ticket, fails_fast);
+        let mut job = MapJob::new(Arc::clone(core), ticket, self.progress.clone());
         let mut feed = Feed::new(0);
         let mut failed = Vec::new();
         let mut first = true;
@@ -180,7 +225,6 @@ impl<'a> Mapper<'a> {
             }
         }
         hand_over(core, &ticket, &mut feed, &mut failed, true);
-        self.pool.wake_for_work();
         job
     }
 }
@@ -238,9 +282,12 @@ fn hand_over(
 pub struct MapJob<T> {
     core: Arc<Core>,
     ticket: Ticket,
-    fails_fast: bool,
-    results: Vec<Option<Result<T, TaskError>>>,
-    value: PhantomData<fn() -> T>,
+    progress: Progress,
+    /// How many outcomes have come.
+    received: usize,
+    /// What has come so far: few errors, and each of them is large.
+    values: Vec<Option<T>>,
+    errors: BTreeMap<usize, TaskError>,
 }
 
 impl<T> fmt::Debug for MapJob<T> {
@@ -250,8 +297,8 @@ impl<T> fmt::Debug for MapJob<T> {
 }
 
 impl<T> MapJob<T> {
-    fn new(core: Arc<Core>, ticket: Ticket, fails_fast: bool) -> Self {
-        Self { core, ticket, fails_fast, results: Vec::new(), value: PhantomData }
+    fn new(core: Arc<Core>, ticket: Ticket, progress: Progress) -> Self {
+        Self { core, ticket, progress, received: 0, values: Vec::new(), errors: BTreeMap::new() }
     }
 
     /// Whether all is done. Python's `ready()`.
@@ -287,28 +334,33 @@ impl<T> MapJob<T> {
 impl<T: DeserializeOwned> MapJob<T> {
     /// Takes what has come.
     fn collect(&mut self) {
-        let inbox = {
+        let (inbox, total) = {
             let mut state = self.core.lock();
-            state.batch(self.ticket.id).map(|batch| std::mem::take(&mut batch.inbox))
+            let Some(batch) = state.batch(self.ticket.id) else { return };
+            (std::mem::take(&mut batch.inbox), batch.total)
         };
-        if let Some(inbox) = inbox.filter(|inbox| !inbox.is_empty()) {
+        if !inbox.is_empty() {
             self.open(inbox);
         }
+        self.progress.show(self.received, total);
     }
 
     fn open(&mut self, inbox: super::batch::Inbox) {
-        let results = std::cell::RefCell::new(&mut self.results);
-        let ticket = self.ticket;
-        let put = |index: usize, result| {
-            let mut results = results.borrow_mut();
-            if results.len() <= index {
-                results.resize_with(index + 1, || None);
-            }
-            results[index] = Some(result);
-        };
+        let Self { values, errors, ticket, received, .. } = self;
+        let errors = std::cell::RefCell::new(errors);
+        *received += inbox.len();
         inbox.each(
-            |index, bytes, fds| put(index, decode(ticket.task(index), bytes, fds)),
-            |index, error| put(index, Err(error)),
+            |index, bytes, fds| match decode(ticket.task(index), bytes, fds) {
+                Ok(value) if index == values.len() => values.push(Some(value)),
+                Ok(value) => {
+                    if values.len() <= index {
+                        values.resize_with(index + 1, || None);
+                    }
+                    values[index] = Some(value);
+                }
+                Err(error) => drop(errors.borrow_mut().insert(index, error)),
+            },
+            |index, error| drop(errors.borrow_mut().insert(index, error)),
         );
     }
 
@@ -330,27 +382,26 @@ impl<T: DeserializeOwned> MapJob<T> {
                 break;
             }
         }
-        let batch = self.core.lock().remove(self.ticket.id);
-        match batch {
-            Some(batch) => {
-                let total = batch.total.unwrap_or(self.results.len());
-                (total, batch.ending, batch.may_have_run)
+        let taken = self.values.len();
+        match self.core.lock().remove(self.ticket.id) {
+            Some(Batch { total, ending, may_have_run, .. }) => {
+                let total = total.unwrap_or(taken).max(usize::from(ending.is_some()));
+                (total, ending, may_have_run)
             }
-            None => (self.results.len(), None, false),
+            None => (taken, None, false),
         }
     }
 
-    fn settle(&mut self) -> impl Iterator<Item = Result<T, TaskError>> {
-        let (total, ending, may_have_run) = self.finish();
-        let mut results = std::mem::take(&mut self.results);
-        results.truncate(total.max(usize::from(ending.is_some())));
-        results.resize_with(total.max(usize::from(ending.is_some())), || None);
-        let ticket = self.ticket;
-        results.into_iter().enumerate().map(move |(index, result)| {
-            result.unwrap_or_else(|| {
-                let ending = ending.as_ref().unwrap_or(&Ending::Closed);
-                Err(ending.error(ticket.task(index), may_have_run))
-            })
+    /// The error of an input that has no value.
+    fn missing(
+        errors: &mut BTreeMap<usize, TaskError>,
+        ticket: Ticket,
+        index: usize,
+        (ending, may_have_run): &(Option<Ending>, bool),
+    ) -> TaskError {
+        errors.remove(&index).unwrap_or_else(|| {
+            let ending = ending.as_ref().unwrap_or(&Ending::Closed);
+            ending.error(ticket.task(index), *may_have_run)
         })
     }
 
@@ -363,12 +414,27 @@ impl<T: DeserializeOwned> MapJob<T> {
     }
 
     fn results(mut self) -> Result<Vec<T>, TaskError> {
-        debug_assert!(self.fails_fast);
-        self.settle().collect()
+        let (total, ending, may_have_run) = self.finish();
+        let mut values = std::mem::take(&mut self.values);
+        values.truncate(total);
+        values.resize_with(total, || None);
+        if let Some(index) = values.iter().position(Option::is_none) {
+            let why = (ending, may_have_run);
+            return Err(Self::missing(&mut self.errors, self.ticket, index, &why));
+        }
+        Ok(values.into_iter().flatten().collect())
     }
 
     fn outcomes(mut self) -> Vec<Result<T, TaskError>> {
-        self.settle().collect()
+        let (total, ending, may_have_run) = self.finish();
+        let mut values = std::mem::take(&mut self.values);
+        values.truncate(total);
+        values.resize_with(total, || None);
+        let why = (ending, may_have_run);
+        let outcome = |(index, value): (usize, Option<T>)| {
+            value.ok_or_else(|| Self::missing(&mut self.errors, self.ticket, index, &why))
+        };
+        values.into_iter().enumerate().map(outcome).collect()
     }
 }
 
@@ -454,8 +520,7 @@ where
         }
         if ended || self.feed.next() > before {
             hand_over(self.pool.core(), &self.ticket, &mut self.feed, &mut failed, ended);
-            self.pool.wake_for_work();
-        }
+            }
     }
 
     /// Waits until `take` has found what it wants in what has come; `None` at the end.

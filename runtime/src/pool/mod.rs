@@ -28,6 +28,7 @@ pub use job::{AsCompleted, Job, as_completed, wait_any};
 pub use map::{Imap, ImapUnordered, MapJob, Mapper};
 pub use pool::Pool;
 pub use stats::{PoolStats, SlowTask, WorkerStats};
+pub use worker::is_overdue;
 
 /// The most bytes of a chunk in the arena; a task of more than half of that travels beside it.
 const CHUNK_MAX: usize = 1 << 20;

@@ -132,8 +132,8 @@ impl Pool {
         }
         let id = state.enter(batch);
         self.core.desks(&mut state).has_tasks(id);
+        self.core.hand_over(&mut state);
         drop(state);
-        self.wake_for_work();
         Job::new(Arc::clone(&self.core), id)
     }
 
@@ -284,15 +284,6 @@ impl Pool {
     pub fn join(self) -> Result<(), PoolError> {
         self.core.close();
         self.core.await_end()
-    }
-
-    /// Tasks were put up, and there may be nobody to run them.
-    pub(super) fn wake_for_work(&self) {
-        if self.core.settings.rules.idle_timeout.is_some()
-            || self.core.settings.task_timeout.is_some()
-        {
-            self.core.ring();
-        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::{Pid, write};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::arena::Reader;
@@ -18,7 +19,7 @@ use crate::queue::store::Store;
 use crate::shm::object::Object;
 use crate::sync::spin::Spin;
 use crate::sys::poll::Wait;
-use crate::sys::{clock, fd, memory, signal};
+use crate::sys::{clock, event, fd, memory, signal};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::{self, Fd, Kind};
 
@@ -112,16 +113,19 @@ impl Process for Worker {
             }
             let _ = sched_setaffinity(Pid::from_raw(0), &set);
         }
-        let Some(own) = board.tail().get(desk as usize) else { return };
+        let (board, number) = AT_WORK.get_or_init(|| (board, desk as usize));
+        let Some(own) = board.tail().get(*number) else { return };
         let worker = Shift {
             board: board.state(),
             desk: own,
-            number: desk as usize,
+            number: *number,
             arena: Reader(Store::of(arena.into_inner())),
             bell: Endpoint::new(bell.into_inner()),
             socket: Endpoint::new(socket.into_inner()),
             rules: &rules,
+            head: Cell::new(0),
             last_call: Cell::new(clock::now()),
+            last_look: Cell::new(0),
             look_after: Cell::new(1),
             since_look: Cell::new(0),
         };
@@ -130,13 +134,25 @@ impl Process for Worker {
             worker.call();
             return;
         }
-        own.ready.store(1, std::sync::atomic::Ordering::SeqCst);
+        own.ready.store(1, Ordering::SeqCst);
         worker.work();
         if let Some(Err(reason)) = finalizer.map(Call::run) {
             // Nobody waits for it. A panic was printed.
             let _ = reason;
         }
     }
+}
+
+/// The board, and the desk, of the pool that this process is a worker of.
+static AT_WORK: OnceLock<(Object<Board, ()>, usize)> = OnceLock::new();
+
+/// Whether the task that this process runs for a [`Pool`](crate::Pool) has run for longer than its
+/// [`soft_timeout`](crate::PoolBuilder::soft_timeout). False where there is none.
+///
+/// It costs a few instructions, and can be asked from any thread of the worker.
+pub fn is_overdue() -> bool {
+    let desk = AT_WORK.get().and_then(|(board, desk)| board.tail().get(*desk));
+    desk.is_some_and(Desk::is_overdue)
 }
 
 /// One worker at its desk.
@@ -148,8 +164,12 @@ struct Shift<'a> {
     bell: Endpoint,
     socket: Endpoint,
     rules: &'a Rules,
+    /// How far the parent had come with the replies, at the last look.
+    head: Cell<u32>,
     /// When the parent was last told that there are replies.
     last_call: Cell<u64>,
+    /// When the clock was last looked at.
+    last_look: Cell<u64>,
     /// After how many tasks the clock is looked at, and how many there were since.
     look_after: Cell<u32>,
     since_look: Cell<u32>,
@@ -210,6 +230,8 @@ impl Shift<'_> {
     /// Runs the tasks of a chunk, up to `most`; says how many it has run.
     fn run_chunk(&self, seq: u32, chunk: Chunk, most: u32, out: &mut Vec<u8>) -> u32 {
         let began = clock::now();
+        self.last_look.set(began);
+        self.since_look.set(0);
         let done = match (registry::entry(chunk.process), chunk.count) {
             (None, _) => 0,
             (Some(entry), None) => self.run_beside(seq, entry, out),
@@ -260,7 +282,7 @@ impl Shift<'_> {
     ) {
         out.clear();
         if self.rules.timed {
-            self.desk.since.store(clock::now(), std::sync::atomic::Ordering::SeqCst);
+            self.desk.since.store(clock::now(), Ordering::SeqCst);
         }
         self.desk.begin(seq, index, index == 0 || self.rules.timed);
         match entry.run_into(task, fds, out) {
@@ -283,7 +305,7 @@ impl Shift<'_> {
         let small = payload.len() <= REPLY_MAX && fds.is_empty();
         let put = |reply: Reply, payload: &[u8], beside| {
             let header = Header { seq, index, kind: reply.code(beside), len: payload.len() as u32 };
-            self.desk.reply(header, payload, || self.call());
+            self.desk.reply(&self.head, header, payload, || self.call());
         };
         if small {
             return put(reply, payload, false);
@@ -312,7 +334,8 @@ impl Shift<'_> {
     #[cold]
     fn look_at_clock(&self) {
         let now = clock::now();
-        let each = now.saturating_sub(self.last_call.get()) / u64::from(self.since_look.get());
+        let each = now.saturating_sub(self.last_look.get()) / u64::from(self.since_look.get());
+        self.last_look.set(now);
         self.since_look.set(0);
         self.look_after.set((LOOK / each.max(1)).clamp(1, 256) as u32);
         if now - self.last_call.get() >= BATCHED {
@@ -322,10 +345,7 @@ impl Shift<'_> {
     }
 
     fn call(&self) {
-        if self.board.call()
-            && let Err(error) = write(&self.bell, &1_u64.to_ne_bytes())
-            && error != Errno::EAGAIN
-        {
+        if self.board.call() && event::ring(&self.bell).is_err() {
             // A task has closed descriptors that are not its own. The end of this process is heard.
             signal::exit_now(1);
         }

@@ -12,6 +12,7 @@ pub(crate) mod auxv;
 pub(crate) mod clock;
 pub(crate) mod clone;
 pub(crate) mod copies;
+pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod exit;
 pub(crate) mod fd;
