@@ -36,8 +36,16 @@ pub fn nap(millis: u64) -> u64 {
 
 /// Gives back what it was given.
 #[process]
-pub fn echo(bytes: Vec<u8>) -> Vec<u8> {
-    bytes
+pub fn echo(text: String) -> String {
+    text
+}
+
+/// A text of so many bytes, which no other length has.
+pub fn text(len: usize) -> String {
+    let pattern: String = (0..251).map(|at| char::from(b'!' + ((at * 7 + len) % 93) as u8)).collect();
+    let mut text = pattern.repeat(len / pattern.len() + 1);
+    text.truncate(len);
+    text
 }
 
 /// Panics, with this text.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use offspring::{Pool, TaskError, process};
 use serde::{Deserialize, Serialize};
 use tests::each_start_method;
-use tests::tasks::{square, squares};
+use tests::tasks::{echo, square, squares, text};
 
 use super::Fragile;
 
@@ -42,24 +42,24 @@ fn what(index: usize, deadly: usize) -> What {
 }
 
 #[process]
-fn act(what: What, index: u64) -> (Fragile, Vec<u8>) {
+fn act(what: What, index: u64) -> (Fragile, String) {
     let good = Fragile::Good(index);
     match what {
-        What::Value => (good, vec![]),
-        What::Large => (good, vec![index as u8; 100_000]),
+        What::Value => (good, String::new()),
+        What::Large => (good, text(100_000 + index as usize)),
         What::Panic => panic!("{index}"),
         What::Exit => std::process::exit(3),
         What::Killed => {
             tests::tasks::kill(std::process::id());
             unreachable!()
         }
-        What::NotEncoded => (Fragile::NotEncoded, vec![]),
-        What::NotDecoded => (Fragile::NotDecoded, vec![]),
+        What::NotEncoded => (Fragile::NotEncoded, String::new()),
+        What::NotDecoded => (Fragile::NotDecoded, String::new()),
     }
 }
 
 #[track_caller]
-fn check(index: usize, what: What, outcome: Result<(Fragile, Vec<u8>), TaskError>) {
+fn check(index: usize, what: What, outcome: Result<(Fragile, String), TaskError>) {
     if let Err(error) = &outcome {
         assert_eq!(error.task().index(), Some(index), "{error}");
     }
@@ -67,7 +67,7 @@ fn check(index: usize, what: What, outcome: Result<(Fragile, Vec<u8>), TaskError
     match (what, outcome) {
         (What::Value, Ok((Fragile::Good(x), rest))) => assert!(x == number && rest.is_empty()),
         (What::Large, Ok((Fragile::Good(x), rest))) => {
-            assert!(x == number && rest == vec![x as u8; 100_000]);
+            assert!(x == number && rest == text(100_000 + x as usize));
         }
         (What::Panic, Err(TaskError::Panicked(panic))) => {
             assert_eq!(panic.message(), index.to_string());
@@ -141,9 +141,9 @@ each_start_method! {
     fn tasks_too_large_for_a_chunk_travel_beside_it() {
         let pool = Pool::new(2)?;
         let lens = [0, 10, 600_000, 5, 70_000, 70_000, 1 << 20, 0, 524_288, 524_280, 64 << 10, 1];
-        let inputs = lens.iter().cycle().take(120).map(|len| vec![*len as u8; *len]);
+        let inputs = lens.iter().cycle().take(120).map(|len| text(*len));
         for size in [1, 5, 1000] {
-            let outcomes = pool.mapper().chunk_size(size).map(tests::tasks::echo, inputs.clone())?;
+            let outcomes = pool.mapper().chunk_size(size).map(echo, inputs.clone())?;
             assert!(outcomes.into_iter().eq(inputs.clone()));
         }
     }

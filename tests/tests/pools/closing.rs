@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use offspring::{Pool, TaskError, process};
-use tests::tasks::{Stop, die, died, fail, held, nap, pid, square, squares};
+use tests::tasks::{
+    Stop, die, died, echo, fail, held, nap, pid, square, squares, text,
+};
 use tests::{Holdings, each_start_method, pidfd};
 
 use super::{AMPLE, Fragile, LONG};
@@ -250,7 +252,7 @@ each_start_method! {
         let stop = Stop::new()?;
         let pool = Pool::builder().workers(2).initializer(stop.equip()).build()?;
         let jobs: Vec<_> = (0..100).map(|x| pool.submit(held(x))).collect();
-        let large = pool.submit(tests::tasks::echo(vec![7; 3 << 20]));
+        let large = pool.submit(echo(text(3 << 20)));
         stop.arrival();
         pool.close();
         stop.open();
@@ -258,6 +260,6 @@ each_start_method! {
         for (x, job) in (0..100).zip(jobs) {
             assert_eq!(job.wait()?, x * x);
         }
-        assert!(large.wait()? == vec![7; 3 << 20]);
+        assert!(large.wait()? == text(3 << 20));
     }
 }

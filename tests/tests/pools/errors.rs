@@ -68,7 +68,7 @@ const ENDS: [(End, (Option<i32>, Option<i32>)); 9] = [
     (End::ExitInThread(4), (Some(4), None)),
     (End::Abort, (None, Some(libc::SIGABRT))),
     (End::Segfault, (None, Some(libc::SIGSEGV))),
-    (End::Overflow, (None, Some(libc::SIGABRT))),
+    (End::Overflow, (None, Some(libc::SIGSEGV))),
     (End::Killed, (None, Some(libc::SIGKILL))),
     (End::PanicTwice, (None, Some(libc::SIGABRT))),
 ];

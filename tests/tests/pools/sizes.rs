@@ -2,7 +2,7 @@
 
 use offspring::{Pool, process};
 use tests::each_start_method;
-use tests::tasks::{echo, square, squares};
+use tests::tasks::{echo, square, squares, text};
 
 const MIB: usize = 1 << 20;
 /// Around each size at which something else is done.
@@ -31,18 +31,18 @@ const SIZES: [usize; 22] = [
     5 * MIB,
 ];
 
-fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at ^ at >> 8 ^ len) as u8).collect()
+#[process]
+fn measure(text: String) -> (usize, u64) {
+    (text.len(), sum(&text))
+}
+
+fn sum(text: &str) -> u64 {
+    text.bytes().step_by(997).map(u64::from).sum()
 }
 
 #[process]
-fn measure(bytes: Vec<u8>) -> (usize, u64) {
-    (bytes.len(), bytes.iter().map(|byte| u64::from(*byte)).sum())
-}
-
-#[process]
-fn produce(len: usize) -> Vec<u8> {
-    content(len)
+fn produce(len: usize) -> String {
+    text(len)
 }
 
 each_start_method! {
@@ -50,23 +50,22 @@ each_start_method! {
     fn each_size_goes_there_and_comes_back() {
         let pool = Pool::new(2)?;
         for len in SIZES {
-            let bytes = content(len);
+            let bytes = text(len);
             assert!(pool.apply(echo(bytes.clone()))? == bytes, "{len}");
-            let sum = bytes.iter().map(|byte| u64::from(*byte)).sum();
-            assert_eq!(pool.apply(measure(bytes.clone()))?, (len, sum));
+            assert_eq!(pool.apply(measure(bytes.clone()))?, (len, sum(&bytes)));
             assert!(pool.apply(produce(len))? == bytes, "{len}");
         }
-        let all = pool.map(|len| echo(content(len)), SIZES)?;
-        assert!(all.into_iter().eq(SIZES.map(content)));
-        for (len, outcome) in SIZES.into_iter().zip(pool.imap(|len| echo(content(len)), SIZES)) {
-            assert!(outcome? == content(len), "{len}");
+        let all = pool.map(|len| echo(text(len)), SIZES)?;
+        assert!(all.into_iter().eq(SIZES.map(text)));
+        for (len, outcome) in SIZES.into_iter().zip(pool.imap(|len| echo(text(len)), SIZES)) {
+            assert!(outcome? == text(len), "{len}");
         }
     }
 
     only [forkserver Forkserver]
     fn sixty_four_mebibytes_go_there_and_come_back() {
         let pool = Pool::new(2)?;
-        let bytes = content(64 * MIB);
+        let bytes = text(64 * MIB);
         assert!(pool.apply(echo(bytes.clone()))? == bytes);
         let outcomes = pool.map(|_| echo(bytes.clone()), 0..3)?;
         assert!(outcomes.into_iter().all(|outcome| outcome == bytes));
@@ -81,10 +80,10 @@ each_start_method! {
         let probe = pool.submit(square(7));
         assert_eq!(probe.wait()?, 49);
         for (len, job) in jobs.into_iter().enumerate() {
-            assert!(job.wait()? == content(300 * len));
+            assert!(job.wait()? == text(300 * len));
         }
         for job in large {
-            assert!(job.wait()? == content(MIB));
+            assert!(job.wait()? == text(MIB));
         }
     }
 
@@ -96,7 +95,7 @@ each_start_method! {
         for size in [1, 20, 200] {
             let outcomes = pool.mapper().chunk_size(size).map(|x| produce(len(x)), 0..200)?;
             for (x, bytes) in outcomes.into_iter().enumerate() {
-                assert!(bytes == content(len(x)), "{x}");
+                assert!(bytes == text(len(x)), "{x}");
             }
         }
     }
@@ -105,9 +104,10 @@ each_start_method! {
     /// The arena has room for other tasks again when these are done.
     fn a_hundred_megabytes_of_tasks_that_wait() {
         let pool = Pool::new(2)?;
-        let outcomes = pool.map(|x| measure(vec![x as u8; 10_000]), 0..10_000)?;
-        for (x, (len, sum)) in outcomes.into_iter().enumerate() {
-            assert_eq!((len, sum), (10_000, 10_000 * (x % 256) as u64));
+        let outcomes = pool.map(|x| measure(text(10_000 + x)), 0..10_000)?;
+        for (x, (len, of)) in outcomes.into_iter().enumerate() {
+            assert_eq!(len, 10_000 + x);
+            assert!(x % 50 != 0 || of == sum(&text(len)));
         }
         assert_eq!(pool.map(square, 0..100)?, squares(100));
     }
