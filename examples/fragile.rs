@@ -27,7 +27,9 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     for (text, outcome) in texts.iter().zip(pool.map_settled(number_of, inputs)) {
         match outcome {
             Ok(number) => println!("{text:?} is {number}"),
-            Err(TaskError::WorkerDied(death)) => println!("{text:?} is the end: {}", death.status()),
+            Err(TaskError::WorkerDied(death)) => {
+                println!("{text:?} is the end: {}", death.status())
+            }
             Err(other) => return Err(other.into()),
         }
     }

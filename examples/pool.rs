@@ -47,7 +47,9 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     for outcome in pool.map_settled(parse, texts) {
         match outcome {
             Ok(len) => println!("parsed {len} bytes"),
-            Err(TaskError::WorkerDied(death)) => println!("{} died of {}", death.task(), death.status()),
+            Err(TaskError::WorkerDied(death)) => {
+                println!("{} died of {}", death.task(), death.status())
+            }
             Err(other) => return Err(other.into()),
         }
     }

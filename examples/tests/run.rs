@@ -351,7 +351,10 @@ fn checksums_finds_files_that_are_the_same() {
             checksums(&["--workers", workers, dir.path().to_str().unwrap()]);
         assert!(success && errors.is_empty(), "{errors}");
         // The check value of CRC-32.
-        assert!(text.contains(&format!("cbf43926  {}", dir.path().join("two").display())), "{text}");
+        assert!(
+            text.contains(&format!("cbf43926  {}", dir.path().join("two").display())),
+            "{text}"
+        );
         let same = format!(
             "{} seems to be {}",
             dir.path().join("two").display(),

@@ -33,6 +33,21 @@ const MODELLED: &[(&str, &str, &str)] = &[
     ("sync/once.rs", "use std::thread;", "use crate::kernel::thread;"),
     ("sync/reentrant.rs", "use std::thread;", "use crate::kernel::thread;"),
     ("sync/rwlock.rs", "use std::thread;", "use crate::kernel::thread;"),
+    (
+        "queue/waiting.rs",
+        "use std::sync::atomic::{AtomicU32, Ordering};\n\
+         use std::sync::{Arc, Mutex, MutexGuard, PoisonError};",
+        "use std::sync::atomic::Ordering;\n\
+         use std::sync::{Arc, MutexGuard, PoisonError};\n\
+         use crate::kernel::AtomicU32;\n\
+         use crate::local::Mutex;",
+    ),
+    // Whether it looks again by itself is the check's to say.
+    (
+        "queue/waiting.rs",
+        "let (now, early) = self.wait.no_longer_than(LOOK_AGAIN);",
+        "let (now, early) = core.at_a_time(self.wait);",
+    ),
     // For the checks to look at.
     ("sync/barrier.rs", "    fn waiters(&self)", "    pub(crate) fn waiters(&self)"),
 ];
@@ -46,7 +61,7 @@ const SMALLER: &[(&str, &str, &str)] = &[
     ("sync/barrier.rs", "parties.max(4) * 2", "parties.max(1) * 2"),
 ];
 
-const FILES: &[&str] = &["sys/robust.rs", "sys/poll.rs", "shm/shareable.rs"];
+const FILES: &[&str] = &["sys/robust.rs", "sys/poll.rs", "shm/shareable.rs", "queue/waiting.rs"];
 
 fn main() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtime/src");
@@ -99,6 +114,7 @@ fn main() {
             &[("pub(crate) ", "sys/robust.rs", "robust"), ("pub(crate) ", "sys/poll.rs", "poll")],
         ),
         ("shm.rs", &[("pub(crate) ", "shm/shareable.rs", "shareable")]),
+        ("queue.rs", &[("pub(crate) ", "queue/waiting.rs", "waiting")]),
     ] {
         let lines = modules.iter().map(|(visible, file, module)| {
             let path = copies.join(file);

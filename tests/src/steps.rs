@@ -111,6 +111,11 @@ impl Steps {
         Shared::new(Self { limit: AtomicU64::new(limit), ..Self::default() })
     }
 
+    /// For one that dies after as many.
+    pub fn again(&self) -> offspring::Result<Shared<Self>> {
+        Self::new(self.limit.load(Ordering::SeqCst))
+    }
+
     /// Instructions count from now on.
     pub fn count(&self) {
         self.counting.store(1, Ordering::SeqCst);

@@ -306,7 +306,8 @@ impl Batch {
         let segment = self.waiting.front_mut()?;
         let (first, cut) = match segment {
             Segment::Beside { .. } => {
-                let Some(Segment::Beside { index, package, lost }) = self.waiting.pop_front() else {
+                let Some(Segment::Beside { index, package, lost }) = self.waiting.pop_front()
+                else {
                     unreachable!("it was there just now")
                 };
                 self.waiting_count -= 1;

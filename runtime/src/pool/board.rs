@@ -431,13 +431,7 @@ impl Desk {
     ///
     /// `known` is how far the parent had come when this worker last looked.
     #[inline]
-    pub(super) fn reply(
-        &self,
-        known: &Cell<u32>,
-        header: Header,
-        payload: &[u8],
-        call: impl Fn(),
-    ) {
+    pub(super) fn reply(&self, known: &Cell<u32>, header: Header, payload: &[u8], call: impl Fn()) {
         assert!(payload.len() <= REPLY_MAX && payload.len() == header.len as usize);
         let tail = self.tail.load(Ordering::Relaxed);
         let after = tail.wrapping_add((UNIT + payload.len().next_multiple_of(UNIT)) as u32);
@@ -448,7 +442,8 @@ impl Desk {
         };
         while !fits() && !look() {
             call();
-            self.room.sleep(Wait::Forever, look);
+            // SAFETY: the board stays mapped for as long as the worker lives.
+            unsafe { self.room.sleep(Wait::Forever, look) };
             self.room.awake(|| false);
         }
         self.write(tail, &header.to_bytes());

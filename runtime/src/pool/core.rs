@@ -188,7 +188,8 @@ impl Core {
                 }
                 state = self.lock();
                 let own = thread::current().id();
-                if let Some(at) = state.followers.iter().position(|(thread, _)| thread.id() == own) {
+                if let Some(at) = state.followers.iter().position(|(thread, _)| thread.id() == own)
+                {
                     state.followers.swap_remove(at);
                 }
             }
@@ -284,9 +285,6 @@ impl Core {
             let now = clock::now();
             let look_again = desks.end_overdue(now);
             state.watched = look_again.is_some();
-            if state.phase == Phase::Closing && state.is_idle() && !self.board().is_closed() {
-                self.board().close();
-            }
             let callbacks = std::mem::take(&mut state.callbacks);
             let over = state.phase != Phase::Open && state.crew.len() == 0 && state.is_idle();
             if over && callbacks.is_empty() {
@@ -436,7 +434,8 @@ impl Core {
             && let Some(trace) = state.records.trace()
             && let Err(error) = std::fs::write(path, trace)
         {
-            let reason = format!("its timeline could not be written to {}: {error}", path.display());
+            let reason =
+                format!("its timeline could not be written to {}: {error}", path.display());
             return Err(PoolError { reason });
         }
         match &state.phase {

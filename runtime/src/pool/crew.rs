@@ -135,7 +135,7 @@ impl Crew {
     }
 
     pub(super) fn receive(&self, worker: usize) -> Result<(Vec<u8>, Vec<OwnedFd>), String> {
-        self.socket(worker).ok_or("its worker is gone").and_then(|socket| Ok(dispatch::receive(socket)))?
+        dispatch::receive(self.socket(worker).ok_or("its worker is gone")?)
     }
 
     pub(super) fn send(&self, worker: usize, package: &Package) -> Result<(), SendFailure> {

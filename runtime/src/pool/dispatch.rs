@@ -260,7 +260,8 @@ impl Desks<'_> {
         let workers = self.state.crew.target();
         let mut new = 0;
         while let Some(id) = self.state.ready.front().copied() {
-            let Some(batch) = self.state.batches.get_mut(&id).filter(|batch| !batch.is_done()) else {
+            let Some(batch) = self.state.batches.get_mut(&id).filter(|batch| !batch.is_done())
+            else {
                 self.state.ready.pop_front();
                 continue;
             };
@@ -335,7 +336,10 @@ impl Desks<'_> {
 
     /// Whether a worker has left a reply that was not taken.
     pub(super) fn any_replies(&self) -> bool {
-        self.state.crew.present().any(|worker| self.desk(worker).is_some_and(|desk| desk.unread() > 0))
+        self.state
+            .crew
+            .present()
+            .any(|worker| self.desk(worker).is_some_and(|desk| desk.unread() > 0))
     }
 
     /// Takes all replies, and sees to what follows from them.
@@ -346,6 +350,10 @@ impl Desks<'_> {
         }
         self.put_up();
         self.share_out();
+        let board = self.board.state();
+        if self.state.phase == Phase::Closing && !board.is_closed() && self.state.is_idle() {
+            board.close();
+        }
     }
 
     fn take_replies_of(&mut self, worker: usize) {
@@ -382,12 +390,7 @@ impl Desks<'_> {
     }
 
     /// The common case: plain values, one after the other, of one chunk.
-    fn take_values<'a>(
-        &mut self,
-        mut header: Header,
-        mut payload: &'a [u8],
-        rest: &mut &'a [u8],
-    ) {
+    fn take_values<'a>(&mut self, mut header: Header, mut payload: &'a [u8], rest: &mut &'a [u8]) {
         let seq = header.seq;
         let State { flights, batches, .. } = &mut *self.state;
         let mut flight = flights.get_mut(&seq);
@@ -584,8 +587,8 @@ impl Desks<'_> {
         let board = self.board;
         for (seq, flight) in &mut self.state.flights {
             let adaptive = flight.batch.and_then(|id| self.state.batches.get(&id));
-            let adaptive = adaptive
-                .is_some_and(|batch| batch.chunk == super::batch::ChunkSize::Adaptive);
+            let adaptive =
+                adaptive.is_some_and(|batch| batch.chunk == super::batch::ChunkSize::Adaptive);
             let left = flight.count.saturating_sub(flight.replied);
             if !adaptive || flight.stopped || left < 2 {
                 continue;
@@ -703,7 +706,8 @@ impl Desks<'_> {
     /// Tells the tasks that have run for long, and kills the workers whose tasks have run for too long;
     /// says when to look again, in nanoseconds of the clock.
     pub(super) fn end_overdue(&mut self, now: u64) -> Option<u64> {
-        let nanos = |limit: Option<Duration>| limit.map_or(u64::MAX, |limit| limit.as_nanos() as u64);
+        let nanos =
+            |limit: Option<Duration>| limit.map_or(u64::MAX, |limit| limit.as_nanos() as u64);
         let Limits { soft, hard } = self.state.limits;
         let (soft, hard) = (nanos(soft), nanos(hard));
         if !self.state.has_limits() || self.state.flights.is_empty() {
@@ -758,7 +762,8 @@ impl Desks<'_> {
             let next = flight.replied;
             let executed = sentence.filter(|(of, index, _)| (*of, *index) == (seq, next));
             // A condemned worker begins nothing, whatever it says: but for the task it is killed for.
-            let begun = progress == Some((seq, next + 1)) && (sentence.is_none() || executed.is_some());
+            let begun =
+                progress == Some((seq, next + 1)) && (sentence.is_none() || executed.is_some());
             if !begun || next >= flight.count {
                 self.put_back(flight, next);
                 continue;

@@ -12,9 +12,9 @@ use super::batch::{Batch, Inbox};
 use super::core::Core;
 use super::dispatch::BatchId;
 use super::error::{Task, TaskError};
-use crate::sys::poll::Wait;
 use crate::sys::event::new_event;
 use crate::sys::fd::duplicate;
+use crate::sys::poll::Wait;
 use crate::wait::Waitable;
 use crate::wait::sealed::Sealed;
 use crate::wire;
@@ -81,8 +81,11 @@ pub(super) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     fds: Vec<std::os::fd::OwnedFd>,
 ) -> Result<T, TaskError> {
-    wire::decode(bytes, fds)
-        .map_err(|error| TaskError::Decode { task, reason: error.to_string(), ran: true })
+    wire::decode(bytes, fds).map_err(|error| TaskError::Decode {
+        task,
+        reason: error.to_string(),
+        ran: true,
+    })
 }
 
 impl<T> Job<T> {

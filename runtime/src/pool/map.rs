@@ -186,7 +186,11 @@ impl<'a> Mapper<'a> {
     }
 
     /// See [`Pool::imap_unordered`].
-    pub fn imap_unordered<P, F, I>(&self, task: F, inputs: I) -> ImapUnordered<'a, P, F, I::IntoIter>
+    pub fn imap_unordered<P, F, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> ImapUnordered<'a, P, F, I::IntoIter>
     where
         P: Process,
         F: FnMut(I::Item) -> P,
@@ -258,9 +262,10 @@ fn hand_over(
     if last {
         desks.check(ticket.id);
     }
-    let wanted = desks.state.batch(ticket.id).is_some_and(|batch| {
-        !batch.is_done() && batch.end == usize::MAX
-    });
+    let wanted = desks
+        .state
+        .batch(ticket.id)
+        .is_some_and(|batch| !batch.is_done() && batch.end == usize::MAX);
     core.hand_over(&mut state);
     drop(state);
     // Not more than a few are kept here.
@@ -369,14 +374,13 @@ impl<T: DeserializeOwned> MapJob<T> {
         loop {
             // What comes meanwhile is decoded meanwhile.
             let id = self.ticket.id;
-            let done = self.core.wait_for(Wait::Forever, Some(id), |desks| {
-                match desks.state.batch(id) {
+            let done =
+                self.core.wait_for(Wait::Forever, Some(id), |desks| match desks.state.batch(id) {
                     Some(batch) if batch.is_done() => Some(true),
                     Some(batch) if !batch.inbox.is_empty() => Some(false),
                     Some(_) => None,
                     None => Some(true),
-                }
-            });
+                });
             self.collect();
             if done == Some(true) {
                 break;
@@ -520,13 +524,15 @@ where
         }
         if ended || self.feed.next() > before {
             hand_over(self.pool.core(), &self.ticket, &mut self.feed, &mut failed, ended);
-            }
+        }
     }
 
     /// Waits until `take` has found what it wants in what has come; `None` at the end.
     fn next(
         &mut self,
-        take: impl Fn(&mut BTreeMap<usize, Result<P::Output, TaskError>>) -> Option<Result<P::Output, TaskError>>,
+        take: impl Fn(
+            &mut BTreeMap<usize, Result<P::Output, TaskError>>,
+        ) -> Option<Result<P::Output, TaskError>>,
     ) -> Option<Result<P::Output, TaskError>> {
         let id = self.ticket.id;
         loop {

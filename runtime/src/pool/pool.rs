@@ -111,9 +111,8 @@ impl Pool {
         batch.total = Some(1);
         batch.retries = self.core.settings.retries;
         let task = batch.task(0);
-        let segment = registry::index_of(entry)
-            .map_err(|error| error.to_string())
-            .and_then(|index| {
+        let segment =
+            registry::index_of(entry).map_err(|error| error.to_string()).and_then(|index| {
                 batch.process = index;
                 let mut feed = Feed::new(0);
                 feed.add(&process)?;
@@ -219,7 +218,11 @@ impl Pool {
 
     /// As [`imap`](Self::imap), but gives each outcome as soon as it is there. Python's
     /// `imap_unordered`.
-    pub fn imap_unordered<P, F, I>(&self, task: F, inputs: I) -> ImapUnordered<'_, P, F, I::IntoIter>
+    pub fn imap_unordered<P, F, I>(
+        &self,
+        task: F,
+        inputs: I,
+    ) -> ImapUnordered<'_, P, F, I::IntoIter>
     where
         P: Process,
         F: FnMut(I::Item) -> P,

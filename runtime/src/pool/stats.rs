@@ -132,7 +132,8 @@ impl Records {
             return;
         }
         let each = Duration::from_nanos(ended.saturating_sub(began) / u64::from(count));
-        if self.slowest.len() < SLOWEST || self.slowest.last().is_some_and(|last| each > last.each) {
+        if self.slowest.len() < SLOWEST || self.slowest.last().is_some_and(|last| each > last.each)
+        {
             let at = self.slowest.partition_point(|slow| slow.each >= each);
             self.slowest.insert(at, SlowTask { process, index, count, each });
             self.slowest.truncate(SLOWEST);

@@ -1,5 +1,7 @@
 //! The worker: a process that claims chunks of tasks, runs them, and replies.
 
+#![allow(unsafe_code)]
+
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -13,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::arena::Reader;
 use super::board::{Board, Chunk, Desk, Header, REPLY_MAX};
 use super::reply::{Reply, Times};
-use crate::process::registry::{self, Ended, Entry, Registered, Registration};
 use crate::process::Process;
+use crate::process::registry::{self, Ended, Entry, Registered, Registration};
 use crate::queue::store::Store;
 use crate::shm::object::Object;
 use crate::sync::spin::Spin;
@@ -51,7 +53,8 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn another(&self) -> nix::Result<Self> {
-        let fds = self.fds.iter().map(|fd| fd::duplicate(fd).map(Fd::new)).collect::<Result<_, _>>();
+        let fds =
+            self.fds.iter().map(|fd| fd::duplicate(fd).map(Fd::new)).collect::<Result<_, _>>();
         Ok(Self { entry: self.entry, bytes: self.bytes.clone(), fds: fds? })
     }
 
@@ -82,14 +85,8 @@ pub(super) struct Worker {
     pub(super) finalizer: Option<Call>,
 }
 
-static ENTRY: Entry = Entry::new::<Worker>(
-    "offspring::pool::Worker",
-    "pool-worker",
-    "",
-    file!(),
-    line!(),
-    column!(),
-);
+static ENTRY: Entry =
+    Entry::new::<Worker>("offspring::pool::Worker", "pool-worker", "", file!(), line!(), column!());
 
 impl Registered for Worker {
     fn entry() -> &'static Entry {
@@ -203,14 +200,18 @@ impl Shift<'_> {
         let mut in_time = true;
         loop {
             let claimed = (!self.board.is_dismissed()).then(|| self.board.claim(self.number));
-            if std::mem::take(&mut slept) && !matches!(claimed, Some(None)) {
-                self.board.work.awake(|| self.board.unclaimed() > 0);
-            }
-            match claimed {
-                None => return None,
-                Some(Some(claimed)) => return Some(claimed),
-                Some(None) if self.board.is_closed() || !in_time => return None,
-                Some(None) => {}
+            let over = self.board.is_closed() || !in_time;
+            let next = match claimed {
+                None => Some(None),
+                Some(None) => over.then_some(None),
+                claimed => claimed,
+            };
+            if let Some(next) = next {
+                if slept {
+                    // Who was woken wakes another, if there is something for that one.
+                    self.board.work.awake(|| self.board.has_news());
+                }
+                return next;
             }
             let mut spin = Spin::long();
             while spin.pause() {
@@ -221,7 +222,8 @@ impl Shift<'_> {
             }
             if !self.board.has_news() {
                 let wait = self.rules.idle_timeout.map_or(Wait::Forever, Wait::at_most);
-                in_time = self.board.work.sleep(wait, || self.board.has_news());
+                // SAFETY: the board stays mapped for as long as the worker lives.
+                in_time = unsafe { self.board.work.sleep(wait, || self.board.has_news()) };
                 slept = true;
             }
         }

@@ -82,12 +82,7 @@ impl Entry {
     }
 
     /// Runs it here, and appends its value to `bytes`; if there is none, they are as before.
-    pub(crate) fn run_into(
-        &self,
-        args: &[u8],
-        fds: Vec<OwnedFd>,
-        bytes: &mut Vec<u8>,
-    ) -> Ended {
+    pub(crate) fn run_into(&self, args: &[u8], fds: Vec<OwnedFd>, bytes: &mut Vec<u8>) -> Ended {
         let before = bytes.len();
         let ended = (self.run)(args, fds, bytes);
         if !matches!(ended, Ended::Value(_)) {

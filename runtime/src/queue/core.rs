@@ -1,7 +1,5 @@
-//! A queue of bytes and descriptors, as one process has it: waiting, waking, and what goes beside the
-//! ring.
-
-#![allow(unsafe_code)]
+//! A queue of bytes and descriptors, as one process has it: putting and getting, waking, and what goes
+//! beside the ring.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,15 +16,14 @@ use nix::unistd::{read, write};
 use super::presence::Presence;
 use super::ring::{Consuming, NotInTime, Producing, Ring, State, What};
 use super::store::Store;
+use super::waiting::{Common, For, GaveUp, Here, Waiter};
 use crate::error::{Error, Result};
 use crate::shm::object::{Kind, Object};
 use crate::shm::segment::Id;
 use crate::sync::gate::Gate;
-use crate::sync::slots::{Occupancy, Slot};
-use crate::sync::spin::Spin;
+use crate::sync::slots::Slot;
 use crate::sys::fd::above_stdio;
 use crate::sys::poll::{self, Wait};
-use crate::sys::robust::Thread;
 use crate::sys::{copies, socket};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::{self, Parcel, RecvFailure, Scratch, SendFailure};
@@ -34,8 +31,6 @@ use crate::wire::{self, Parcel, RecvFailure, Scratch, SendFailure};
 /// An item of more bytes than this goes in a sealed file of its own: it is copied once, and holds nobody
 /// up meanwhile.
 const LARGE: usize = 1 << 20;
-/// How often a thread that waits looks whether anybody is left.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long those that do not wait wait for each other.
 const MOMENT: Duration = Duration::from_secs(1);
 
@@ -62,8 +57,8 @@ pub(super) struct Core {
     object: Object<State, ()>,
     store: Store,
     presence: Presence,
-    /// The tokens of handles that have come later, while there is more than one handle.
-    more_tokens: Mutex<Vec<Endpoint>>,
+    /// Which of this process's handles wait.
+    here: Here,
     /// The two ends of the socket for what goes beside the ring.
     outward: Endpoint,
     inward: Endpoint,
@@ -111,12 +106,6 @@ impl From<io::Error> for GetProblem {
     }
 }
 
-/// Why a wait was given up.
-enum GaveUp {
-    TimedOut,
-    Disconnected,
-}
-
 macro_rules! gave_up {
     ($($problem:ident)*) => {$(
         impl From<GaveUp> for $problem {
@@ -142,163 +131,6 @@ fn failed(error: impl Into<io::Error>) -> PutProblem {
     PutProblem::Refused(Error::os("put something into a queue", error))
 }
 
-/// What somebody waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum For {
-    Item,
-    Room,
-    /// In the socket.
-    RoomBeside,
-    Finish,
-}
-
-impl For {
-    const ALL: [Self; 4] = [Self::Item, Self::Room, Self::RoomBeside, Self::Finish];
-
-    /// Where one waits for it; what is to be waited for otherwise has none.
-    fn gate(self, state: &State) -> Option<&Gate> {
-        match self {
-            Self::Item => Some(&state.items),
-            Self::Room => Some(&state.room),
-            Self::RoomBeside => None,
-            Self::Finish => Some(&state.finished),
-        }
-    }
-
-    /// Whether it is there, so that there is no need to wait.
-    fn is_there(self, core: &Core) -> bool {
-        let state = core.state();
-        match self {
-            Self::Item => state.count() > 0 || state.is_closed(),
-            Self::Room => !state.is_full() || state.is_closed(),
-            Self::RoomBeside => core.is_room_beside(Wait::Never) || state.is_closed(),
-            Self::Finish => state.is_finished(),
-        }
-    }
-}
-
-/// One thread's waiting at a gate, from the first look to the end.
-struct Waiter<'a> {
-    core: &'a Arc<Core>,
-    what: For,
-    wait: Wait,
-    spin: Option<Spin>,
-    /// The verdicts before it began to wait.
-    verdicts: u32,
-    slept: bool,
-}
-
-impl<'a> Waiter<'a> {
-    fn new(core: &'a Arc<Core>, what: For, wait: Wait) -> Self {
-        Self { core, what, wait, spin: None, verdicts: 0, slept: false }
-    }
-
-    /// Waits until it may be there.
-    #[cold]
-    fn wait(&mut self) -> Result<(), GaveUp> {
-        if self.wait == Wait::Never {
-            return Err(GaveUp::TimedOut);
-        }
-        let state = self.core.state();
-        let verdicts = &state.verdicts;
-        let ready = || self.what.is_there(self.core);
-        let first = self.spin.is_none();
-        let spin = self.spin.get_or_insert_with(Spin::long);
-        while spin.pause() {
-            if ready() {
-                spin.paid();
-                return Ok(());
-            }
-        }
-        if first {
-            self.verdicts = verdicts.load(Ordering::SeqCst);
-        } else if self.verdicts != verdicts.load(Ordering::SeqCst) && !ready() {
-            return Err(GaveUp::Disconnected);
-        }
-        let idle = Idle::new(self.core, self.what, self.wait);
-        let before = verdicts.load(Ordering::SeqCst);
-        // Who was the last to be there may have left something: so look at that afterwards.
-        if self.core.nobody_is_left(idle.is_some()) && !ready() {
-            // Only for those who wait now: if another was quicker, they were told.
-            let (old, new) = (before, before.wrapping_add(1));
-            let _ = verdicts.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
-            self.core.wake_all();
-            return Err(GaveUp::Disconnected);
-        }
-        let (now, early) = self.wait.no_longer_than(LOOK_AGAIN);
-        let in_time = match self.what.gate(state) {
-            Some(gate) => {
-                self.slept = true;
-                gate.sleep(now, ready)
-            }
-            None => self.core.is_room_beside(now),
-        };
-        drop(idle);
-        if in_time || early || ready() { Ok(()) } else { Err(GaveUp::TimedOut) }
-    }
-
-    /// Has got what it wanted, or gives up: if there is something for another, that one is woken.
-    #[inline]
-    fn done(&mut self) {
-        if std::mem::take(&mut self.slept)
-            && let Some(gate) = self.what.gate(self.core.state())
-        {
-            gate.awake(|| self.what.is_there(self.core));
-        }
-    }
-}
-
-impl Drop for Waiter<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.done();
-    }
-}
-
-/// The notes of a place: what its owner waits for, and then who that is, so that it is not what
-/// another has left there.
-const FOR: usize = 0;
-const BY: usize = 1;
-
-/// This process waits, for as long as it takes, with the only handle that it has: it will not do
-/// anything to the queue until others have.
-struct Idle<'a> {
-    core: &'a Core,
-    place: &'a Slot,
-}
-
-impl<'a> Idle<'a> {
-    fn new(core: &'a Arc<Core>, what: For, wait: Wait) -> Option<Self> {
-        if wait != Wait::Forever || !core.has_one_handle() {
-            return None;
-        }
-        loop {
-            let places = core.object.tail();
-            // SAFETY: the segment stays mapped for as long as a handle lives, which is borrowed, and
-            // the place is left before that ends.
-            if let Some(place) = places.iter().find(|place| unsafe { place.take(false) }) {
-                place.note[FOR].store(what as u32, Ordering::SeqCst);
-                place.note[BY].store(Thread::current().tid(), Ordering::SeqCst);
-                return Some(Self { core, place });
-            }
-            let len = places.len();
-            core.object.grow_tail(len * 2).ok()?;
-            let (old, new) = (len as u32, len as u32 * 2);
-            let places = &core.state().places;
-            let _ = places.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
-        }
-    }
-}
-
-impl Drop for Idle<'_> {
-    fn drop(&mut self) {
-        // First, so that nobody who counts has this one among them until it is done.
-        self.core.state().wakings.fetch_add(1, Ordering::SeqCst);
-        self.place.note[BY].store(0, Ordering::SeqCst);
-        self.place.leave();
-    }
-}
-
 impl Core {
     pub(super) fn create(capacity: Option<u32>, place: &Location<'_>) -> Result<Arc<Self>> {
         copies::watch();
@@ -312,7 +144,7 @@ impl Core {
             object,
             store,
             presence: Presence::new().map_err(failed)?,
-            more_tokens: Mutex::default(),
+            here: Here::default(),
             outward: Endpoint::new(outward),
             inward: Endpoint::new(inward),
             bell: Endpoint::new(above_stdio(bell.into()).map_err(failed)?),
@@ -344,15 +176,14 @@ impl Core {
         copies::watch();
         let known = open().as_ref().and_then(|open| open.get(&object.id())?.upgrade());
         if let Some(known) = known.filter(|known| known.copy == copies::count()) {
-            // The other handle may be one of which others think that it waits, for a while.
-            known.more_tokens().push(Endpoint::new(token));
+            known.here.keep(Endpoint::new(token));
             return Ok(known);
         }
         let core = Self {
             object,
             store: Store::of(store),
             presence: Presence::of(tokens, token),
-            more_tokens: Mutex::default(),
+            here: Here::default(),
             outward: Endpoint::new(outward),
             inward: Endpoint::new(inward),
             bell: Endpoint::new(bell),
@@ -367,6 +198,47 @@ impl Core {
 
     pub(super) fn place(&self) -> &str {
         self.object.place()
+    }
+
+    pub(super) fn object(&self) -> &Object<State, ()> {
+        &self.object
+    }
+
+    pub(super) fn here(&self) -> &Here {
+        &self.here
+    }
+
+    pub(super) fn common(&self) -> Common<'_> {
+        let State { wakings, verdicts, places, .. } = self.object.state();
+        Common { wakings, verdicts, places }
+    }
+
+    /// Whether there are just so many processes and messages that have the queue, this one among
+    /// them.
+    pub(super) fn has_tokens(&self, count: usize) -> bool {
+        self.presence.is(count)
+    }
+
+    /// Where one waits for it; what is to be waited for otherwise has no gate.
+    pub(super) fn gate(&self, what: For) -> Option<&Gate> {
+        let state = self.object.state();
+        match what {
+            For::Item => Some(&state.items),
+            For::Room => Some(&state.room),
+            For::RoomBeside => None,
+            For::Finish => Some(&state.finished),
+        }
+    }
+
+    /// Whether it is there, so that there is no need to wait.
+    pub(super) fn is_there(&self, what: For) -> bool {
+        let state = self.object.state();
+        match what {
+            For::Item => state.count() > 0 || state.is_closed(),
+            For::Room => !state.is_full() || state.is_closed(),
+            For::RoomBeside => self.is_room_beside(Wait::Never) || state.is_closed(),
+            For::Finish => state.is_finished(),
+        }
     }
 
     fn ring(&self) -> Ring<'_> {
@@ -385,37 +257,6 @@ impl Core {
     #[inline]
     pub(super) fn is_of_this_process(&self) -> bool {
         self.copy == copies::count()
-    }
-
-    /// Whether this thread's handle is the only one.
-    pub(super) fn is_alone(self: &Arc<Self>) -> bool {
-        self.has_one_handle() && self.presence.is(1) && self.has_one_handle()
-    }
-
-    /// Whether nobody has a handle who might ever use it: but for this process, all have said that they
-    /// wait. `idle` says that this one has, too.
-    fn nobody_is_left(self: &Arc<Self>, idle: bool) -> bool {
-        if !idle {
-            return self.is_alone();
-        }
-        let wakings = &self.state().wakings;
-        let before = wakings.load(Ordering::SeqCst);
-        let mut kinds = Vec::new();
-        for place in self.object.tail() {
-            if let Occupancy::Taken(tid) = place.occupancy() {
-                let by = place.note[BY].load(Ordering::SeqCst);
-                kinds.push(place.note[FOR].load(Ordering::SeqCst));
-                if by != tid {
-                    return false; // it is just about to say what it waits for
-                }
-            }
-        }
-        let waits_in_vain = |what: For| !kinds.contains(&(what as u32)) || !what.is_there(self);
-        // Nobody has woken in between: so all of these waited when the tokens were counted, and have
-        // done nothing since.
-        self.presence.is(kinds.len())
-            && For::ALL.into_iter().all(waits_in_vain)
-            && wakings.load(Ordering::SeqCst) == before
     }
 
     /// Enters one side; who does not wait waits for a moment, as nobody is there for longer.
@@ -482,6 +323,8 @@ impl Core {
                                 }
                                 SendFailure::TimedOut => {
                                     drop(side);
+                                    // Others may have use for the room in the ring.
+                                    waiter.done();
                                     match beside.wait() {
                                         // The kernel says that there is room when there is much.
                                         Err(GaveUp::TimedOut) => last_try = true,
@@ -519,7 +362,7 @@ impl Core {
     }
 
     /// Whether the socket takes something more, once this time is over.
-    fn is_room_beside(&self, wait: Wait) -> bool {
+    pub(super) fn is_room_beside(&self, wait: Wait) -> bool {
         // If that is not to be learnt, trying will tell.
         poll::writable(self.outward.as_fd(), wait).unwrap_or(true)
     }
@@ -698,37 +541,20 @@ impl Core {
         self.wake_all();
     }
 
-    /// One of this process's handles goes, and another is left.
-    pub(super) fn leave(&self) {
-        self.more_tokens().clear();
-        self.wake_all();
-    }
-
-    fn more_tokens(&self) -> MutexGuard<'_, Vec<Endpoint>> {
-        self.more_tokens.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether this process has one handle; then it needs one token.
-    fn has_one_handle(self: &Arc<Self>) -> bool {
-        if Arc::strong_count(self) > 1 {
-            return false;
+    /// One of this process's handles goes. If the others wait, it may be that they do so for it.
+    pub(super) fn leave(self: &Arc<Self>) {
+        if self.is_of_this_process() {
+            let others = Arc::strong_count(self) - 1;
+            if others == 1 || others > 1 && self.here.all_wait(self, 1) {
+                self.wake_all();
+            }
         }
-        let mut tokens = self.more_tokens();
-        // Who receives another handle has it before it leaves its token here.
-        let one = Arc::strong_count(self) == 1;
-        if one {
-            tokens.clear();
-        }
-        one
     }
 
     /// Has all who wait look again.
-    fn wake_all(&self) {
-        let state = self.state();
-        For::ALL
-            .into_iter()
-            .filter_map(|what| what.gate(state))
-            .for_each(|gate| gate.open(u32::MAX));
+    pub(super) fn wake_all(&self) {
+        let gates = For::ALL.into_iter().filter_map(|what| self.gate(what));
+        gates.for_each(|gate| gate.open(u32::MAX));
         self.ring_bell();
     }
 
@@ -766,7 +592,7 @@ impl Core {
 
     /// Whether `get` would return at once.
     pub(super) fn is_ready(self: &Arc<Self>) -> bool {
-        For::Item.is_there(self) || self.is_alone()
+        self.is_there(For::Item) || self.is_alone()
     }
 
     /// Has the [bell](Self::bell) rung when it may be ready. True if it is now.

@@ -89,7 +89,15 @@ macro_rules! put_error {
             }
         }
 
-        impl<T> std::error::Error for $name<T> {}
+        impl<T> std::error::Error for $name<T> {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                match self {
+                    Self::Encode(_, error) => Some(error),
+                    Self::Refused(_, error) => Some(error),
+                    _ => None,
+                }
+            }
+        }
     };
 }
 
@@ -241,24 +249,31 @@ impl<T> fmt::Debug for PutManyError<T> {
     }
 }
 
-impl<T> std::error::Error for PutManyError<T> {}
-
-/// Why [`Queue::get_many`](crate::Queue::get_many) failed, with what it got before.
-#[derive(thiserror::Error)]
-#[error("{error}, after {} items", .items.len())]
-pub struct GetManyError<T> {
-    items: Vec<T>,
-    #[source]
-    error: GetError,
+impl<T> std::error::Error for PutManyError<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
 }
 
-impl<T> GetManyError<T> {
-    pub(super) fn new(items: Vec<T>, error: GetError) -> Self {
+/// Why [`Queue::get_many`](crate::Queue::get_many) failed, with what it got before.
+///
+/// With another `E` it is that of [`try_get_many`](crate::Queue::try_get_many) and
+/// [`get_many_timeout`](crate::Queue::get_many_timeout).
+#[derive(thiserror::Error)]
+#[error("{error}, after {} items", .items.len())]
+pub struct GetManyError<T, E = GetError> {
+    items: Vec<T>,
+    #[source]
+    error: E,
+}
+
+impl<T, E> GetManyError<T, E> {
+    pub(super) fn new(items: Vec<T>, error: E) -> Self {
         Self { items, error }
     }
 
     /// What went wrong.
-    pub fn error(&self) -> &GetError {
+    pub fn error(&self) -> &E {
         &self.error
     }
 
@@ -268,7 +283,7 @@ impl<T> GetManyError<T> {
     }
 }
 
-impl<T> fmt::Debug for GetManyError<T> {
+impl<T, E: fmt::Display> fmt::Debug for GetManyError<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GetManyError({self})")
     }

@@ -19,7 +19,7 @@ use super::errors::{
 };
 use crate::error::{Error, Result};
 use crate::sys::poll::Wait;
-use crate::wire::{self, Scratch};
+use crate::wire::{self, DecodeError, Scratch};
 
 const NAME: &str = "Queue";
 /// The most items that a queue can be bounded to.
@@ -40,10 +40,10 @@ const MAX_CAPACITY: usize = 1 << 31;
 /// # When a process dies
 /// A producer that is killed costs at most the item that it was just putting, of which nothing is ever
 /// seen; a consumer at most the one that it had just taken (with the batches, as many as these hold). All
-/// others carry on. (If it is killed in
-/// the moment in which it was woken for an item, another notices that item within half a second.)
-/// When all others are gone, or wait in vain as well (without a timeout, and each with the only handle
-/// that its process has), who waits is told so within half a second:
+/// others carry on, and another is woken for what the killed one was woken for. (If that other was just
+/// about to fall asleep in the same few instructions, it notices within half a second.)
+/// When all others are gone, or wait in vain as well (without a timeout, and with all handles that their
+/// processes have), who waits is told so within half a second:
 /// [`Disconnected`](GetError::Disconnected). A queue that lies in itself is never left.
 ///
 /// # Memory
@@ -153,6 +153,20 @@ impl<T> Queue<T> {
     /// How many items it takes; `None` if it is not bounded. Python's `maxsize`.
     pub fn capacity(&self) -> Option<usize> {
         self.core.state().capacity().map(|capacity| capacity as usize)
+    }
+
+    /// Whether the other is a handle to the same queue.
+    ///
+    /// ```
+    /// use offspring::Queue;
+    ///
+    /// let queue = Queue::<u32>::unbounded()?;
+    /// assert!(queue.same_queue(&queue.clone()));
+    /// assert!(!queue.same_queue(&Queue::unbounded()?));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn same_queue(&self, other: &Self) -> bool {
+        self.core.object().id() == other.core.object().id()
     }
 
     /// Closes it, for all: nothing more can be put, and who gets is told when it has got what is left. It
@@ -315,6 +329,9 @@ impl<T: Serialize> Queue<T> {
         loop {
             let mut scratch = Scratch::new();
             let (mut batch, mut ends) = (Vec::new(), Vec::new());
+            let expected = values.size_hint().0.min(BATCH / 64);
+            batch.reserve(expected);
+            ends.reserve(expected);
             let mut special = None;
             for value in values.by_ref() {
                 let start = scratch.0.len();
@@ -402,14 +419,69 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Errors
     /// As [`get`](Self::get), with what was got before.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetManyError<T>> {
-        if max == 0 {
-            return Ok(Vec::new());
-        }
-        let mut items = match self.get() {
-            Ok(first) => vec![first],
-            Err(error) => return Err(GetManyError::new(Vec::new(), error)),
-        };
+        self.get_many_within(max, Wait::Forever)
+    }
+
+    /// Gets all items that are there now, but no more than `max`: at least one, unless `max` is 0.
+    ///
+    /// # Errors
+    /// As [`try_get`](Self::try_get), with what was got before.
+    ///
+    /// ```
+    /// use offspring::{Queue, TryGetError};
+    ///
+    /// let queue = Queue::unbounded()?;
+    /// queue.put_many(0..3).unwrap();
+    /// assert_eq!(queue.try_get_many(10).unwrap(), [0, 1, 2]);
+    /// let error = queue.try_get_many(10).unwrap_err();
+    /// assert!(matches!(error.error(), TryGetError::Empty));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, GetManyError<T, TryGetError>> {
+        self.get_many_within(max, Wait::Never)
+    }
+
+    /// As [`get_many`](Self::get_many), if an item comes before `timeout` has passed. It does not wait for
+    /// more than one.
+    ///
+    /// # Errors
+    /// As [`get_timeout`](Self::get_timeout), with what was got before.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use offspring::Queue;
+    ///
+    /// let queue = Queue::unbounded()?;
+    /// queue.put_many(0..3).unwrap();
+    /// let items = queue.get_many_timeout(10, Duration::from_secs(5)).unwrap(); // at once
+    /// assert_eq!(items, [0, 1, 2]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn get_many_timeout(
+        &self,
+        max: usize,
+        timeout: Duration,
+    ) -> Result<Vec<T>, GetManyError<T, GetTimeoutError>> {
+        self.get_many_within(max, Wait::at_most(timeout))
+    }
+
+    fn get_many_within<E>(&self, max: usize, wait: Wait) -> Result<Vec<T>, GetManyError<T, E>>
+    where
+        E: From<GetProblem> + From<DecodeError>,
+    {
+        let mut items = Vec::new();
         while items.len() < max {
+            // This one is waited for, if it is the first, and need not be plain, as those after it.
+            let wait = if items.is_empty() { wait } else { Wait::Never };
+            match self.core.get(wait, wire::decode) {
+                Ok(Ok(item)) => items.push(item),
+                Ok(Err(wrong)) => return Err(GetManyError::new(items, wrong.into())),
+                Err(GetProblem::TimedOut | GetProblem::Closed) if !items.is_empty() => break,
+                Err(problem) => return Err(GetManyError::new(items, problem.into())),
+            }
+            if items.len() == max {
+                break;
+            }
             let mut scratch = Scratch::new();
             let ends = match self.core.get_some(max - items.len(), &mut scratch.0) {
                 Ok(ends) => ends,
@@ -418,27 +490,37 @@ impl<T: DeserializeOwned> Queue<T> {
             };
             let mut error = None;
             let mut from = 0;
+            items.reserve(ends.len());
             for &to in &ends {
                 match wire::decode(&scratch.0[from..to], Vec::new()) {
                     Ok(item) => items.push(item),
                     // Those after it were taken as well, so they are not to be lost.
-                    Err(wrong) => error = error.or(Some(GetError::Decode(wrong))),
+                    Err(wrong) => error = error.or(Some(wrong)),
                 }
                 from = to;
             }
-            if let Some(error) = error {
-                return Err(GetManyError::new(items, error));
-            }
-            if ends.is_empty() {
-                // Nothing, or something that is not plain.
-                match self.try_get() {
-                    Ok(item) => items.push(item),
-                    Err(TryGetError::Empty | TryGetError::Closed) => break,
-                    Err(other) => return Err(GetManyError::new(items, other.into())),
-                }
+            if let Some(wrong) = error {
+                return Err(GetManyError::new(items, wrong.into()));
             }
         }
         Ok(items)
+    }
+
+    /// Gets the items that are there now, and ends when there is none: it does not wait.
+    ///
+    /// It also ends at an error; [`TryIter::error`] then tells which.
+    ///
+    /// ```
+    /// use offspring::Queue;
+    ///
+    /// let queue = Queue::unbounded()?;
+    /// queue.put_many(0..3).unwrap();
+    /// assert_eq!(queue.try_iter().sum::<u32>(), 3);
+    /// assert_eq!(queue.try_iter().next(), None);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { queue: self, error: None }
     }
 
     /// Gets items until the queue is [closed](Self::close) or nobody else is left, waiting for each. So
@@ -484,6 +566,38 @@ impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
     }
 }
 
+/// The items that are in a [`Queue`] now: from [`Queue::try_iter`].
+///
+/// It also ends at an item that is lost or cannot be decoded: ask [`error`](Self::error) afterwards.
+#[derive(Debug)]
+#[must_use = "an iterator gets nothing until it is asked"]
+pub struct TryIter<'a, T> {
+    queue: &'a Queue<T>,
+    error: Option<TryGetError>,
+}
+
+impl<T> TryIter<'_, T> {
+    /// The error that ended it, if it was not that there is nothing.
+    pub fn error(&self) -> Option<&TryGetError> {
+        self.error.as_ref()
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for TryIter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match self.queue.try_get() {
+            Ok(item) => Some(item),
+            Err(TryGetError::Empty | TryGetError::Closed | TryGetError::Disconnected) => None,
+            Err(other) => {
+                self.error = Some(other);
+                None
+            }
+        }
+    }
+}
+
 impl<'a, T: DeserializeOwned> IntoIterator for &'a Queue<T> {
     type Item = T;
     type IntoIter = Iter<'a, T>;
@@ -501,10 +615,7 @@ impl<T> Clone for Queue<T> {
 
 impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
-        // The other handle of this process may be waiting for this one.
-        if Arc::strong_count(&self.core) == 2 && self.core.is_of_this_process() {
-            self.core.leave();
-        }
+        self.core.leave();
     }
 }
 

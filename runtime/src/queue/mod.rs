@@ -17,8 +17,8 @@
 //!
 //! How it works is told in the [repository](https://github.com/offspring-rs/offspring/blob/main/runtime/src/queue/README.md).
 
-// handle: `Queue`, typed; errors: what each operation gives back; core: waiting, waking, and what goes
-// beside the ring; ring: records, and how one comes and goes by a single store; store: the memory of
+// handle: `Queue`, typed; errors: what each operation gives back; core: putting, getting, waking, and
+// what goes beside the ring; waiting: sleeping until there is something, or nobody is left; ring: records, and how one comes and goes by a single store; store: the memory of
 // the ring; presence: whether anybody else has the queue.
 mod core;
 mod errors;
@@ -28,11 +28,12 @@ mod ring;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use errors::{
     GetError, GetManyError, GetTimeoutError, PutError, PutManyError, PutTimeoutError,
     QueueJoinError, TooManyDone, TryGetError, TryPutError,
 };
-pub use handle::{Iter, Queue};
+pub use handle::{Iter, Queue, TryIter};
 
-pub(crate) use core::LOOK_AGAIN;
+pub(crate) use waiting::LOOK_AGAIN;

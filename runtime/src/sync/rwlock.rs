@@ -429,25 +429,19 @@ impl<T: ?Sized> RwLock<T> {
     /// A slot of this thread's own.
     #[inline]
     fn take_slot(&self, thread: Thread) -> Result<&Slot, NotLocked> {
-        loop {
-            let slots = self.object.tail();
-            // Threads begin at different places, and each where it was last.
-            let (before, from) = slots.split_at(thread.tid() as usize % slots.len());
-            // SAFETY: as in `take_word`.
-            if let Some(slot) = from.iter().chain(before).find(|slot| unsafe { slot.take(false) }) {
-                // Of one who died, perhaps.
-                slot.note[MORE].store(0, Ordering::Relaxed);
-                return Ok(slot);
-            }
-            let len = slots.len() as u32;
-            self.object.grow_tail(len as usize * 2).map_err(NotLocked::NoRoom)?;
-            let _ = self.object.state().slots.compare_exchange(
-                len,
-                len * 2,
-                Ordering::SeqCst,
-                Ordering::SeqCst,
-            );
-        }
+        let count = &self.object.state().slots;
+        // SAFETY: as in `take_word`.
+        let slot = unsafe {
+            slots::take_one_of(&self.object, count, |slots| {
+                // Threads begin at different places, and each where it was last.
+                let (before, from) = slots.split_at(thread.tid() as usize % slots.len());
+                from.iter().chain(before)
+            })
+        };
+        let slot = slot.map_err(NotLocked::NoRoom)?;
+        // Of one who died, perhaps.
+        slot.note[MORE].store(0, Ordering::Relaxed);
+        Ok(slot)
     }
 
     #[cold]

@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::kernel::{self, AtomicU32, DIED, MAX_WATCHED, OWNER, Thread, WAITERS, Wait, Word};
+use crate::error::Result;
+use crate::shm::object::{Kind, Object};
 use crate::sys::robust;
 
 /// How long a thread sleeps that could not watch all it should.
@@ -126,6 +128,36 @@ impl Slot {
     /// the word is then, for [`wait_any`](kernel::wait_any).
     fn watch(&self) -> u32 {
         self.word.value().fetch_or(WAITERS, Ordering::SeqCst) | WAITERS
+    }
+}
+
+/// Takes one of the object's slots: the first free one that comes in the order that `order` gives them.
+/// If none is free, `count` says twice as many from then on.
+///
+/// # Errors
+/// If there is no memory for more.
+///
+/// # Safety
+/// As [`Slot::take`], for each of the object's slots.
+#[inline]
+pub(crate) unsafe fn take_one_of<'a, S: Kind<Tail = Slot>, T: ?Sized, I>(
+    object: &'a Object<S, T>,
+    count: &AtomicU32,
+    order: impl Fn(&'a [Slot]) -> I,
+) -> Result<&'a Slot>
+where
+    I: Iterator<Item = &'a Slot>,
+{
+    loop {
+        let slots = object.tail();
+        // SAFETY: the caller's promise.
+        if let Some(slot) = order(slots).find(|slot| unsafe { slot.take(false) }) {
+            return Ok(slot);
+        }
+        let len = slots.len() as u32;
+        object.grow_tail(len as usize * 2)?;
+        // Or another has, by now.
+        let _ = count.compare_exchange(len, len * 2, Ordering::SeqCst, Ordering::SeqCst);
     }
 }
 

@@ -277,6 +277,20 @@ impl Thread {
         self.set_pending(if before == word.entry() { 0 } else { before });
     }
 
+    /// Gives back the word, if it is this thread's, which becomes `value`, and wakes nobody. It is pending
+    /// from then on, so that a sleeper is woken if the thread dies; until the thread is
+    /// [`awake`](Self::awake), or takes another word. False if it was not this thread's.
+    pub(crate) fn release_to_pending(&self, word: &Word, value: u32) -> bool {
+        self.set_pending(word.entry());
+        if word.value.load(Ordering::Relaxed) & OWNER != self.tid {
+            return false;
+        }
+        self.unlink(word);
+        compiler_fence(Ordering::SeqCst);
+        word.value.store(value, Ordering::SeqCst);
+        true
+    }
+
     /// Does something to `futex` and wakes its sleepers, or sleeps on it. If the thread dies
     /// meanwhile, and the word's owner bits are 0, one sleeper is woken.
     pub(crate) fn with_pending<R>(&self, futex: &AtomicU32, body: impl FnOnce() -> R) -> R {

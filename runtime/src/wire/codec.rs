@@ -60,6 +60,7 @@ impl DecodeError {
 /// that leave this process with it.
 ///
 /// When it fails, `bytes` is as long as before.
+#[inline]
 pub(crate) fn encode<T: Serialize>(
     value: &T,
     bytes: &mut Vec<u8>,
@@ -74,6 +75,7 @@ pub(crate) fn encode<T: Serialize>(
 }
 
 /// The value that these bytes and descriptors are; both must be used up exactly.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     fds: Vec<OwnedFd>,

@@ -6,7 +6,7 @@
 //! The list exists only while a value crosses our own wire, on the thread that encodes or decodes
 //! it. Anywhere else (into JSON, into a file) a handle has no meaning, and serialising it says so.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -31,12 +31,6 @@ pub(crate) struct Handle {
 
 /// One handle in the list behind a value: what it is, how many descriptors, its numbers.
 const RECORD: usize = 4 * 8;
-
-/// What the value that is crossing on this thread has, or brings, in handles.
-enum Crossing {
-    Outward(Vec<Handle>, Moves),
-    Inward(Vec<Option<Handle>>),
-}
 
 /// The name of a type as a number (FNV-1a).
 const fn number_of(what: &str) -> u64 {
@@ -97,12 +91,16 @@ pub(crate) struct Moves(Vec<Arc<AtomicBool>>);
 
 impl Moves {
     /// The message is on its way: they are somebody else's from now on.
+    #[inline]
     pub(crate) fn sent(mut self) {
-        self.0.clear();
+        if !self.0.is_empty() {
+            self.0.clear();
+        }
     }
 }
 
 impl Drop for Moves {
+    #[inline]
     fn drop(&mut self) {
         self.0.iter().for_each(|gone| gone.store(false, Ordering::SeqCst));
     }
@@ -114,16 +112,15 @@ pub(crate) fn serialize_move<S: Serializer>(
     gone: &Arc<AtomicBool>,
     what: &str,
 ) -> Result<(), S::Error> {
-    let moved = CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
-        Some(Crossing::Outward(_, moves)) => {
-            if gone.swap(true, Ordering::SeqCst) {
-                return Err(format!("this {what} was sent already"));
-            }
-            moves.0.push(Arc::clone(gone));
+    let moved = match CROSSING.get() {
+        crossing if crossing.way != Way::Outward => Err(only_while_sent(what)),
+        _ if gone.swap(true, Ordering::SeqCst) => Err(format!("this {what} was sent already")),
+        crossing => {
+            UNDER_WAY.with_borrow_mut(|lists| lists.moves.push(Arc::clone(gone)));
+            CROSSING.set(Crossing { moves: crossing.moves + 1, ..crossing });
             Ok(())
         }
-        _ => Err(only_while_sent(what)),
-    });
+    };
     // Here, as an error of a user's serialiser runs a user's code.
     moved.map_err(S::Error::custom)
 }
@@ -135,58 +132,134 @@ fn only_while_sent(what: &str) -> String {
     )
 }
 
-thread_local! {
-    /// The innermost crossing. A `Serialize` that itself sends something nests one in another.
-    ///
-    /// Without a destructor, so that it is there in exit handlers: after a crossing it is `None`.
-    static CROSSING: RefCell<ManuallyDrop<Option<Crossing>>> =
-        const { RefCell::new(ManuallyDrop::new(None)) };
+/// Which way the value goes that is crossing on this thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    None,
+    Outward,
+    Inward,
 }
 
-/// Sets the crossing for as long as `body` runs, and gives back what became of it.
-fn during<R>(crossing: Crossing, body: impl FnOnce() -> R) -> (R, Option<Crossing>) {
-    /// Puts the outer crossing back, even when a user's `Serialize` panics.
-    struct Restore(Option<Crossing>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            drop(ManuallyDrop::into_inner(CROSSING.replace(ManuallyDrop::new(self.0.take()))));
-        }
+/// What is crossing. Most values have no handles: they are done with this alone, and touch no list.
+#[derive(Debug, Clone, Copy)]
+struct Crossing {
+    way: Way,
+    /// Which of the handles that are under way are its own: the last ones, from one to the other.
+    first: u32,
+    end: u32,
+    /// How many that move are under way, its own and those of the crossings around it.
+    moves: u32,
+}
+
+/// The handles of all crossings on this thread, one in the other, from the outermost to the innermost.
+#[derive(Debug)]
+struct Lists {
+    /// `None` is one that was taken by the value that comes in.
+    handles: Vec<Option<Handle>>,
+    moves: Vec<Arc<AtomicBool>>,
+}
+
+thread_local! {
+    /// The innermost crossing. A `Serialize` that itself sends something nests one in another.
+    static CROSSING: Cell<Crossing> =
+        const { Cell::new(Crossing { way: Way::None, first: 0, end: 0, moves: 0 }) };
+
+    /// Without a destructor, so that it is there in exit handlers: after a crossing it has no memory.
+    static UNDER_WAY: RefCell<ManuallyDrop<Lists>> =
+        const { RefCell::new(ManuallyDrop::new(Lists { handles: Vec::new(), moves: Vec::new() })) };
+}
+
+/// A crossing, until it is dropped, be it because a user's `Serialize` panics.
+struct Begun {
+    outer: Crossing,
+}
+
+impl Begun {
+    #[inline]
+    fn new(way: Way) -> Self {
+        let outer = CROSSING.get();
+        CROSSING.set(Crossing { way, first: outer.end, end: outer.end, moves: outer.moves });
+        Self { outer }
     }
-    let outer = CROSSING.replace(ManuallyDrop::new(Some(crossing)));
-    let _restore = Restore(ManuallyDrop::into_inner(outer));
-    let result = body();
-    (result, CROSSING.with_borrow_mut(|crossing| crossing.take()))
+
+    /// These handles come in with it.
+    #[cold]
+    fn bring(&self, handles: Vec<Handle>) {
+        let crossing = CROSSING.get();
+        let end = crossing.end + handles.len() as u32;
+        UNDER_WAY.with_borrow_mut(|lists| lists.handles.extend(handles.into_iter().map(Some)));
+        CROSSING.set(Crossing { end, ..crossing });
+    }
+
+    /// Whether it has handles, or had some.
+    #[inline]
+    fn has_any(&self) -> bool {
+        let (outer, own) = (self.outer, CROSSING.get());
+        own.end != outer.end || own.moves != outer.moves
+    }
+
+    /// Its handles, and those that move.
+    #[cold]
+    fn take(&self) -> (Vec<Option<Handle>>, Moves) {
+        let outer = self.outer;
+        let own = UNDER_WAY.with_borrow_mut(|lists| {
+            let handles = lists.handles.split_off(outer.end as usize);
+            let moves = lists.moves.split_off(outer.moves as usize);
+            if outer.way == Way::None {
+                **lists = Lists { handles: Vec::new(), moves: Vec::new() };
+            }
+            (handles, Moves(moves))
+        });
+        CROSSING.set(Crossing { end: outer.end, moves: outer.moves, ..CROSSING.get() });
+        own
+    }
+}
+
+impl Drop for Begun {
+    #[inline]
+    fn drop(&mut self) {
+        if self.has_any() {
+            drop(self.take());
+        }
+        CROSSING.set(self.outer);
+    }
 }
 
 /// Runs an encoder, and appends the list of the handles that it comes across. Gives their
 /// descriptors, and those that move.
+#[inline]
 pub(super) fn collect<E>(
     bytes: &mut Vec<u8>,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(Vec<OwnedFd>, Moves), E> {
-    match during(Crossing::Outward(Vec::new(), Moves::default()), || encode(bytes)) {
-        (result, Some(Crossing::Outward(handles, moves))) => {
-            result.map(|()| (list(handles, bytes), moves))
-        }
-        (result, _) => result.map(|()| (Vec::new(), Moves::default())),
+    let crossing = Begun::new(Way::Outward);
+    encode(bytes)?;
+    if !crossing.has_any() {
+        return Ok((Vec::new(), Moves::default()));
     }
+    let (handles, moves) = crossing.take();
+    Ok((list(handles.into_iter().flatten().collect(), bytes), moves))
 }
 
 /// The bytes that came are no value with a list of its handles.
 pub(super) struct NoList;
 
 /// Runs a decoder that may take the handles that are listed behind the value; says how many it left.
+#[inline]
 pub(super) fn provide<R>(
     bytes: &[u8],
     fds: Vec<OwnedFd>,
     decode: impl FnOnce(&[u8]) -> R,
 ) -> Result<(R, usize), NoList> {
+    let crossing = Begun::new(Way::Inward);
+    if fds.is_empty() {
+        return Ok((decode(bytes), 0));
+    }
     let (bytes, handles) = unlist(bytes, fds).ok_or(NoList)?;
-    let crossing = Crossing::Inward(handles.into_iter().map(Some).collect());
-    Ok(match during(crossing, || decode(bytes)) {
-        (result, Some(Crossing::Inward(left))) => (result, left.iter().flatten().count()),
-        (result, _) => (result, 0),
-    })
+    crossing.bring(handles);
+    let result = decode(bytes);
+    let (left, _) = crossing.take();
+    Ok((result, left.iter().flatten().count()))
 }
 
 /// Serialises a handle of the type `what`, which has these descriptors, one or more, and numbers.
@@ -198,17 +271,18 @@ pub(crate) fn serialize_handle<'a, S: Serializer>(
     numbers: [u64; 2],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let place = CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
-        Some(Crossing::Outward(handles, _)) => {
-            let fds = fds.into_iter().map(sys::fd::duplicate).collect::<Result<_, _>>();
-            let fds =
-                fds.map_err(|error| format!("no descriptor for a copy of a {what}: {error}"))?;
-            handles.push(Handle { what: number_of(what), fds, numbers });
-            Ok((handles.len() - 1) as u32)
-        }
-        _ => Err(only_while_sent(what)),
-    });
-    place.map_err(S::Error::custom)?.serialize(serializer)
+    let crossing = CROSSING.get();
+    if crossing.way != Way::Outward {
+        return Err(S::Error::custom(only_while_sent(what)));
+    }
+    let fds = fds.into_iter().map(sys::fd::duplicate).collect::<Result<_, _>>();
+    let fds = fds.map_err(|error| {
+        S::Error::custom(format!("no descriptor for a copy of a {what}: {error}"))
+    })?;
+    let handle = Handle { what: number_of(what), fds, numbers };
+    UNDER_WAY.with_borrow_mut(|lists| lists.handles.push(Some(handle)));
+    CROSSING.set(Crossing { end: crossing.end + 1, ..crossing });
+    (crossing.end - crossing.first).serialize(serializer)
 }
 
 /// The handle of the type `what` that was serialised by [`serialize_handle`]. It has a descriptor at
@@ -218,9 +292,11 @@ pub(crate) fn deserialize_handle<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Handle, D::Error> {
     let place = u32::deserialize(deserializer)? as usize;
-    let handle = CROSSING.with_borrow_mut(|crossing| match &mut **crossing {
-        Some(Crossing::Inward(handles)) => {
-            let handle = handles.get_mut(place).ok_or_else(|| format!("a {what} is missing"))?;
+    let crossing = CROSSING.get();
+    let handle = match crossing.way {
+        Way::Inward => UNDER_WAY.with_borrow_mut(|lists| {
+            let own = &mut lists.handles[crossing.first as usize..crossing.end as usize];
+            let handle = own.get_mut(place).ok_or_else(|| format!("a {what} is missing"))?;
             match handle.take_if(|handle| handle.what == number_of(what)) {
                 Some(handle) => Ok(handle),
                 None if handle.is_some() => {
@@ -228,9 +304,9 @@ pub(crate) fn deserialize_handle<'de, D: Deserializer<'de>>(
                 }
                 None => Err(format!("one handle came for two {what}s")),
             }
-        }
+        }),
         _ => Err(format!("a {what} can be deserialised only from what another process has sent")),
-    });
+    };
     handle.map_err(D::Error::custom)
 }
 

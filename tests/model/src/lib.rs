@@ -9,8 +9,10 @@ mod local;
 
 mod error;
 mod kernel;
+mod queue;
 mod shm;
 mod sys;
+mod wire;
 
 include!(concat!(env!("OUT_DIR"), "/library/room.rs"));
 

@@ -1,6 +1,8 @@
-//! Thread-local values of the model's threads, in the place of std's.
+//! Thread-local values of the model's threads, and mutexes within one of its processes, in the place
+//! of std's.
 
 use std::cell::Cell;
+use std::sync::{self, LockResult, MutexGuard, TryLockError};
 
 /// What `thread_local!` makes here.
 pub(crate) struct Local<T: 'static>(pub(crate) shuttle::thread::LocalKey<T>);
@@ -36,5 +38,21 @@ impl<T: Copy> Local<Cell<T>> {
 
     pub(crate) fn set(&'static self, value: T) {
         self.0.with(|cell| cell.set(value));
+    }
+}
+
+/// A mutex of std's, whose owner may be interrupted. It cannot be killed without its process.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        loop {
+            match self.0.try_lock() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) => shuttle::thread::yield_now(),
+            }
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! Many at once: `put_many` and `get_many`.
 
 use std::cell::Cell;
+use std::error::Error as _;
+use std::time::{Duration, Instant};
 
 use nix::unistd::gettid;
-use offspring::queue::{GetError, PutError};
+use offspring::queue::{GetError, GetTimeoutError, PutError, TryGetError};
 use offspring::{Queue, Sender, pipe, process};
 use serde::{Deserialize, Serialize};
 use tests::crew::{By, until_asleep};
@@ -104,6 +106,7 @@ fn an_item_that_cannot_be_encoded_stops_the_batch_there() {
     let mut batch = good(0, 3).chain([Item::NotEncoded]).chain(good(4, 6));
     let error = queue.put_many(batch.by_ref()).unwrap_err();
     assert!(matches!(error.error(), PutError::Encode(Item::NotEncoded, _)));
+    assert!(error.source().is_some_and(|source| source.is::<offspring::EncodeError>()));
     assert_eq!(error.put(), 3);
     assert!(error.into_inner().into_iter().eq([Item::NotEncoded]));
     assert!(batch.eq(good(4, 6)));
@@ -127,6 +130,35 @@ fn an_item_that_cannot_be_decoded_is_the_only_one_lost() {
         let expected = good(if bad_first { 3 } else { 0 }, 6).filter(|item| *item != Item::Good(2));
         assert!(got.into_iter().eq(expected), "{bad_first}");
     }
+}
+
+#[test]
+fn batches_that_do_not_wait_or_not_for_ever() {
+    let short = Duration::from_millis(20);
+    let queue = Queue::unbounded().unwrap();
+    queue.put_many(0..5).unwrap();
+    assert_eq!(queue.try_get_many(0).unwrap(), []);
+    assert_eq!(queue.try_get_many(2).unwrap(), [0, 1]);
+    assert_eq!(queue.get_many_timeout(2, short).unwrap(), [2, 3]);
+    assert_eq!(queue.try_get_many(2).unwrap(), [4]);
+    let empty = queue.try_get_many(2).unwrap_err();
+    assert!(matches!(empty.error(), TryGetError::Empty));
+    assert_eq!(empty.into_inner(), []);
+    let other = queue.clone();
+    let begin = Instant::now();
+    let late = queue.get_many_timeout(2, short).unwrap_err();
+    assert!(begin.elapsed() >= short && matches!(late.error(), GetTimeoutError::Timeout));
+    drop(other);
+    let alone = queue.get_many_timeout(2, short).unwrap_err();
+    assert!(matches!(alone.error(), GetTimeoutError::Disconnected));
+    queue.put(7).unwrap();
+    queue.close();
+    assert_eq!(queue.try_get_many(2).unwrap(), [7]);
+    assert!(matches!(queue.try_get_many(2).unwrap_err().error(), TryGetError::Closed));
+    assert!(matches!(
+        queue.get_many_timeout(2, short).unwrap_err().error(),
+        GetTimeoutError::Closed
+    ));
 }
 
 /// Puts an item into another queue while it is encoded, and gets one while it is decoded.

@@ -276,6 +276,47 @@ each_start_method! {
     }
 }
 
+/// Several threads of one process, each of which waits, wait in vain as one does.
+fn threads_wait(queue: &Queue<u64>) -> Vec<thread::JoinHandle<bool>> {
+    let get = |queue: Queue<u64>| thread::spawn(move || is_disconnected(&queue.get()));
+    (0..3).map(|_| get(queue.clone())).collect()
+}
+
+fn is_disconnected(result: &Result<u64, GetError>) -> bool {
+    matches!(result, Err(GetError::Disconnected))
+}
+
+#[process]
+fn get_on_threads(queue: Queue<u64>) -> bool {
+    let threads = threads_wait(&queue);
+    drop(queue);
+    threads.into_iter().all(|thread| thread.join().unwrap())
+}
+
+each_start_method! {
+    fn threads_that_wait_are_all_told() {
+        let queue = Queue::unbounded()?;
+        let child = daemon(get_on_threads(queue.clone()))?;
+        let threads = threads_wait(&queue);
+        assert_eq!(wait(&[&child], LOOKS)?, []); // this thread's handle might put something
+        let told = is_disconnected(&queue.get());
+        assert!(told && child.join()?);
+        // They were told, or looked when this process had gone back to one handle that was in use.
+        drop(queue);
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+    }
+
+    only [spawn Spawn]
+    fn threads_that_wait_are_told_when_the_last_other_handle_goes() {
+        let queue = Queue::unbounded()?;
+        let threads = threads_wait(&queue);
+        queue.put(1)?;
+        drop(queue);
+        let told = threads.into_iter().map(|thread| thread.join().unwrap());
+        assert_eq!(told.filter(|told| *told).count(), 2); // and one got the item
+    }
+}
+
 #[process]
 fn get_when_told(queue: Queue<u64>, go: Receiver<()>) -> Option<u64> {
     let _ = go.recv();

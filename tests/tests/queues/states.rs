@@ -78,6 +78,27 @@ fn full_on_every_round() {
 }
 
 #[test]
+fn an_iterator_over_what_is_there_does_not_wait() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put_many(0..3).unwrap();
+    let mut items = queue.try_iter();
+    assert_eq!(items.by_ref().collect::<Vec<_>>(), [0, 1, 2]);
+    queue.put(3).unwrap();
+    assert_eq!((items.next(), items.next()), (Some(3), None));
+    assert!(items.error().is_none());
+    queue.close();
+    assert_eq!(items.next(), None);
+    assert!(items.error().is_none());
+}
+
+#[test]
+fn a_clone_is_the_same_queue() {
+    let queue = Queue::<u64>::unbounded().unwrap();
+    assert!(queue.same_queue(&queue.clone()));
+    assert!(!queue.same_queue(&Queue::unbounded().unwrap()));
+}
+
+#[test]
 fn debug_shows_how_it_is() {
     let queue = Queue::bounded(3).unwrap();
     queue.put("text").unwrap();

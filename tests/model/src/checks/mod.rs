@@ -6,6 +6,7 @@ mod detector;
 mod event;
 mod mutex;
 mod once;
+mod queue;
 mod raw;
 mod rwlock;
 mod semaphore;

@@ -73,6 +73,36 @@ pub(crate) fn deaths() -> Vec<Death> {
     world(|world| world.deaths.clone())
 }
 
+/// Whether it was killed, be it that the kernel is not done with it.
+pub(crate) fn has_died(tid: u32) -> bool {
+    world(|world| world.deaths.iter().any(|death| death.tid == tid))
+}
+
+/// The calling thread has looked whether there is something, and goes to sleep if not.
+pub(crate) fn has_looked() {
+    let me = me();
+    world(|world| world.task(me).looked = world.deaths.len());
+}
+
+/// The thread falls asleep.
+pub(super) fn fall_asleep(me: usize) {
+    world(|world| {
+        let unseen = world.deaths[world.tasks[me].as_ref().unwrap().looked..].to_vec();
+        world.task(me).unseen = unseen;
+    });
+}
+
+/// Whether one who sleeps fell asleep when it had looked, and another was killed in between, who did not
+/// own the word that it sleeps on.
+pub(crate) fn died_unseen() -> bool {
+    world(|world| {
+        world.sleepers.iter().any(|(word, sleeper)| {
+            let sleeper = world.tasks[*sleeper].as_ref().expect("it has begun");
+            sleeper.unseen.iter().any(|death| !death.owned.contains(word))
+        })
+    })
+}
+
 /// What a victim's stack is unwound with.
 pub(super) struct Killed;
 

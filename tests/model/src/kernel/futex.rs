@@ -49,6 +49,15 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
     if step() { wake_address(word.address(), count) } else { 0 }
 }
 
+/// Ends all sleeps, as those do that are for a limited time.
+pub(crate) fn alarm() {
+    let mut words = world(|world| world.sleepers.clone());
+    words.dedup();
+    for (word, _) in words {
+        wake_address(word, u32::MAX);
+    }
+}
+
 /// Who sleeps on the word, and was not woken.
 pub(crate) fn asleep_on(word: usize) -> usize {
     world(|world| world.sleepers.iter().filter(|(of, _)| *of == word).count())
@@ -111,6 +120,7 @@ fn sleep_on(words: &[(&AtomicU32, u32)], timed: bool) -> bool {
         }
         world(|world| world.sleepers.push((word.address(), me)));
     }
+    death::fall_asleep(me);
     trace!("sleep on {:x?}", words.iter().map(|(word, _)| word.address()).collect::<Vec<_>>());
     switch();
     loop {

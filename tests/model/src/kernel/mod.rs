@@ -20,9 +20,9 @@ use shuttle::rand::Rng;
 
 pub(crate) use atomics::{AtomicU32, AtomicU64, AtomicUsize};
 pub(crate) use check::{Check, check};
-pub(crate) use death::{Death, deaths, get_robust_list};
-pub(crate) use futex::{MAX_WATCHED, asleep_on, wait, wait_any, wake};
-pub(crate) use process::{Process, kill, panic, settle, spawn, thread, victim};
+pub(crate) use death::{Death, deaths, died_unseen, get_robust_list, has_died, has_looked};
+pub(crate) use futex::{MAX_WATCHED, alarm, asleep_on, wait, wait_any, wake};
+pub(crate) use process::{Process, is_gone, kill, panic, settle, spawn, thread, victim};
 pub(crate) use trace::trace;
 
 /// Which kernel it is.
@@ -65,6 +65,10 @@ struct Task {
     /// One of the words that it sleeps on was woken.
     woken: bool,
     finished: bool,
+    /// How many had been killed when it last looked for something.
+    looked: usize,
+    /// Who was killed between that and its falling asleep.
+    unseen: Vec<Death>,
 }
 
 /// All there is in one execution.
@@ -161,6 +165,8 @@ fn me() -> usize {
             asleep: false,
             woken: false,
             finished: false,
+            looked: 0,
+            unseen: Vec::new(),
         });
     });
     me

@@ -102,6 +102,13 @@ pub(crate) fn kill<T>(process: &Process<T>) {
     doom(process.handle.thread().id().into());
 }
 
+/// Whether the thread has ended, and the kernel is done with it.
+pub(crate) fn is_gone(tid: u32) -> bool {
+    world(|world| {
+        world.tasks.iter().flatten().any(|task| task.tid == tid && (task.dead || task.finished))
+    })
+}
+
 /// Counts a step of a thread, and kills those whose time has come.
 pub(super) fn tick(me: usize) {
     let mut due = Vec::new();
