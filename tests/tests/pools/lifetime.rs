@@ -110,7 +110,8 @@ each_start_method! {
             assert!(!matches!(error, Error::TooLarge { .. }), "{error}");
             println!("{error}");
         }
-        until(|| children_of(std::process::id()).len() <= 2 && Holdings::now().threads == 1);
+        until(|| offspring::active_children().is_empty() && Holdings::now().threads == 1);
+        assert!(children_of(std::process::id()).len() <= 2);
         let after = Holdings::now();
         assert_eq!(after.descriptors, before.descriptors, "{:?}", tests::descriptors());
         assert_eq!(Pool::new(2)?.map(square, 0..10)?, squares(10));
