@@ -434,9 +434,10 @@ each_start_method! {
         for job in jobs {
             assert!(workers.contains(&job.wait()?));
         }
-        until(|| pool.stats().workers.len() == 3);
-        let now: HashSet<_> = pool.stats().workers.into_iter().map(|worker| worker.pid).collect();
-        assert_eq!(now.intersection(&workers).count(), 2);
+        until(|| {
+            let now = pool.stats().workers;
+            now.len() == 3 && now.iter().filter(|one| workers.contains(&one.pid)).count() == 2
+        });
         pool.join()?;
 
         let pool = Pool::builder().workers(3).task_timeout(Duration::from_millis(400)).build()?;

@@ -4,6 +4,9 @@
 //! `OFFSPRING_STORM_SEED` repeats the order of a storm, as far as the machine allows;
 //! `OFFSPRING_LONG_TESTS=1` and `OFFSPRING_SOAK=1` have many more tasks go through each.
 
+#[path = "storm_pool/each_instruction.rs"]
+mod each_instruction;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 use std::{env, fs, thread};
