@@ -6,6 +6,7 @@ pub mod family;
 pub mod forgery;
 pub mod steps;
 pub mod storm;
+pub mod tasks;
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -169,15 +170,20 @@ pub fn process_tree(root: u32) -> String {
 
 /// The children of a process, as the kernel sees it: zombies and fork servers included.
 pub fn children_of(pid: u32) -> BTreeSet<u32> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&process| is_child_of(process, pid))
+        .collect()
+}
+
+/// Whether a process is a child of that one now.
+pub fn is_child_of(process: u32, parent: u32) -> bool {
     let parent_of = |pid: u32| -> Option<u32> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
     };
-    fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|&process| parent_of(process) == Some(pid))
-        .collect()
+    parent_of(process) == Some(parent)
 }
 
 /// What a process holds: to be the same before and after something.

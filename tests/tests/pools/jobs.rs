@@ -1,0 +1,158 @@
+//! Single tasks.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use offspring::{Pool, process};
+use tests::each_start_method;
+use tests::family::until;
+use tests::tasks::{Stop, nap, pid, square};
+
+use super::{AMPLE, LONG, SHORT};
+
+#[process]
+fn greet(greeting: String, name: Option<String>, times: usize) -> Vec<String> {
+    vec![format!("{greeting}, {}", name.unwrap_or_default()); times]
+}
+
+#[process]
+#[derive(Debug)]
+struct Adder {
+    terms: Vec<i64>,
+}
+
+impl offspring::Process for Adder {
+    type Output = Result<i64, String>;
+
+    fn run(self) -> Self::Output {
+        self.terms.into_iter().reduce(|a, b| a + b).ok_or("nothing to add".into())
+    }
+}
+
+each_start_method! {
+    /// `test_apply`, and the executor's `test_submit`, `test_submit_keyword`.
+    fn test_apply_waits_for_the_value() {
+        let pool = Pool::new(2)?;
+        assert_eq!(pool.apply(square(5))?, 25);
+        let greetings = pool.apply(greet("hello".into(), Some("you".into()), 2))?;
+        assert_eq!(greetings, ["hello, you", "hello, you"]);
+        assert_eq!(pool.apply(Adder { terms: vec![1, 2, -10] })?, Ok(-7));
+        assert_eq!(pool.apply(Adder { terms: vec![] })?, Err("nothing to add".into()));
+    }
+
+    /// `test_async`
+    fn test_async_gives_the_value_later() {
+        let pool = Pool::new(2)?;
+        let start = Instant::now();
+        let job = pool.submit(nap(100));
+        assert_eq!(job.wait()?, 100);
+        assert!(start.elapsed() >= Duration::from_millis(100));
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    /// `test_async_timeout`: and the pool can be ended meanwhile.
+    fn test_async_timeout_at_the_deadline() {
+        let stop = Stop::new()?;
+        let pool = Pool::new(2)?;
+        let job = pool.submit(stop.hold());
+        stop.arrival();
+        for timeout in [Duration::ZERO, SHORT] {
+            let start = Instant::now();
+            assert!(!job.wait_timeout(timeout));
+            assert!(start.elapsed() >= timeout);
+        }
+        assert!(!job.is_ready());
+        pool.terminate();
+        assert!(job.wait_timeout(LONG));
+        assert!(job.wait().is_err());
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    fn a_job_is_ready_when_it_is_done() {
+        let pool = Pool::new(1)?;
+        let stop = Stop::new()?;
+        let (first, second) = (pool.submit(stop.hold()), pool.submit(square(3)));
+        assert!(!first.is_ready() && !second.is_ready());
+        stop.open();
+        assert!(second.wait_timeout(AMPLE));
+        assert!(first.is_ready() && second.is_ready());
+        assert!(second.wait_timeout(Duration::ZERO));
+        assert_eq!(second.wait()?, 9);
+        first.wait()?;
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    /// It takes no call to find out: replies are heard by the pool itself.
+    fn a_job_is_ready_although_nobody_waits() {
+        let pool = Pool::new(1)?;
+        let job = pool.submit(square(3));
+        until(|| job.is_ready());
+        assert_eq!(job.wait()?, 9);
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    fn the_task_of_a_job_that_is_dropped_runs_all_the_same() {
+        let stop = Stop::new()?;
+        let pool = Pool::new(2)?;
+        for _ in 0..3 {
+            drop(pool.submit(stop.hold()));
+        }
+        stop.open();
+        (0..3).for_each(|_| _ = stop.arrival());
+        pool.join()?;
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    /// In the order of their submission, if one worker has them all.
+    fn tasks_of_one_worker_run_in_the_order_of_their_submission() {
+        let pool = Pool::new(1)?;
+        let (tell, told) = offspring::pipe()?;
+        let jobs: Vec<_> = (0..100).map(|x| pool.submit(say(tell.clone(), x))).collect();
+        for x in 0..100 {
+            assert_eq!(told.recv()?, x);
+        }
+        for job in jobs.into_iter().rev() {
+            job.wait()?;
+        }
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    /// The executor's `test_saturation`: fifteen times as many as there are workers.
+    fn test_saturation_has_each_worker_have_one() {
+        let stop = Stop::new()?;
+        let pool = Pool::new(3)?;
+        let jobs: Vec<_> = (0..45).map(|_| pool.submit(stop.hold())).collect();
+        let workers: HashSet<_> = (0..3).map(|_| stop.arrival()).collect();
+        assert_eq!(workers.len(), 3);
+        assert_eq!(stop.others(), 0);
+        stop.open();
+        for job in jobs {
+            assert!(workers.contains(&job.wait()?));
+        }
+        assert_eq!(pool.stats().workers_started, 3);
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    /// Waited for from the last to the first, and only when all are there.
+    fn ten_thousand_jobs_at_once() {
+        let pool = Pool::new(2)?;
+        let jobs: Vec<_> = (0..10_000).map(|x| pool.submit(square(x))).collect();
+        for (x, job) in jobs.into_iter().enumerate().rev() {
+            assert_eq!(job.wait()?, (x * x) as u64);
+        }
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    fn tasks_run_elsewhere() {
+        let pool = Pool::new(1)?;
+        let worker = pool.submit(pid()).wait()?;
+        assert_ne!(worker, std::process::id());
+        assert_eq!(pool.submit(pid()).wait()?, worker);
+        assert_eq!(pool.stats().workers[0].pid, worker);
+    }
+}
+
+#[process]
+fn say(to: offspring::Sender<u64>, x: u64) {
+    to.send(x).unwrap();
+}

@@ -1,0 +1,111 @@
+//! A worker that dies at one instruction after the other: from the end of one task, over its reply and
+//! the next claim, until the next task has begun.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use offspring::shm::Shared;
+use offspring::{Pool, TaskError, process};
+use tests::each_start_method;
+use tests::pidfd;
+use tests::steps::{self, Steps, sweep_all_over};
+use tests::tasks::{KILLED, died, pid, square, squares, text};
+
+/// Whether this process takes its steps.
+static BEGAN: AtomicBool = AtomicBool::new(false);
+
+#[process]
+fn prepare(steps: Shared<Steps>) {
+    steps::prepare(steps);
+}
+
+/// The first begins the steps, the last ends them.
+#[process]
+fn step(first: bool, argument: String) -> String {
+    if first {
+        BEGAN.store(true, Ordering::Relaxed);
+        steps::begin();
+    } else if BEGAN.swap(false, Ordering::Relaxed) {
+        steps::mark();
+        steps::end();
+    }
+    argument
+}
+
+/// What both tasks are like.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    chunk: u32,
+    len: usize,
+    retries: u32,
+    /// The second is there only when the worker sleeps.
+    sleeps: bool,
+}
+
+const SMALL: Shape = Shape { chunk: 1, len: 20, retries: 0, sleeps: false };
+
+/// Has the only worker of a pool die so; says whether it has.
+fn dies(steps: &Shared<Steps>, shape: Shape) -> bool {
+    let Shape { chunk, len, retries, sleeps } = shape;
+    let mut builder = Pool::builder();
+    let pool = builder.workers(1).retries(retries).initializer(prepare(steps.clone())).build().unwrap();
+    let worker = pidfd(pool.apply(pid()).unwrap()).unwrap();
+    steps.count();
+    let outcomes = if sleeps {
+        let first = pool.submit(step(true, text(len)));
+        assert!(first.wait_timeout(Duration::from_secs(60)));
+        let second = pool.submit(step(false, text(len)));
+        vec![first.wait(), second.wait()]
+    } else {
+        let inputs = [true, false];
+        pool.mapper().chunk_size(chunk).map_settled(|first| step(first, text(len)), inputs)
+    };
+    let killed = !offspring::wait(&[&worker], Duration::ZERO).unwrap().is_empty();
+    let mut lost = 0;
+    for outcome in outcomes {
+        match outcome {
+            Ok(value) => assert!(value == text(len)),
+            Err(error @ TaskError::WorkerDied(_)) => {
+                assert_eq!(died(Err::<(), _>(error)).0, KILLED);
+                lost += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(lost <= u32::from(killed && retries == 0), "{lost} lost");
+    assert_eq!(pool.map(square, 0..10).unwrap(), squares(10));
+    pool.join().unwrap();
+    killed
+}
+
+each_start_method! {
+    only [forkserver Forkserver]
+    fn between_two_tasks_of_one_chunk() {
+        sweep_all_over("a chunk", |steps| dies(steps, Shape { chunk: 2, ..SMALL }))?;
+    }
+
+    only [forkserver Forkserver]
+    fn between_two_chunks() {
+        sweep_all_over("two chunks", |steps| dies(steps, SMALL))?;
+    }
+
+    only [forkserver Forkserver]
+    fn between_two_chunks_with_retries() {
+        sweep_all_over("two chunks", |steps| dies(steps, Shape { retries: 1, ..SMALL }))?;
+    }
+
+    only [forkserver Forkserver]
+    fn between_two_large_tasks() {
+        sweep_all_over("large tasks", |steps| dies(steps, Shape { len: 700_000, ..SMALL }))?;
+    }
+
+    only [forkserver Forkserver]
+    fn between_two_large_results() {
+        sweep_all_over("large results", |steps| dies(steps, Shape { chunk: 2, len: 10_000, ..SMALL }))?;
+    }
+
+    only [forkserver Forkserver]
+    fn while_it_has_nothing_to_do() {
+        sweep_all_over("sleep", |steps| dies(steps, Shape { sleeps: true, ..SMALL }))?;
+    }
+}
