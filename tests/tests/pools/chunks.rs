@@ -80,7 +80,7 @@ fn check(index: usize, what: What, outcome: Result<(Fragile, String), TaskError>
     }
 }
 
-const COUNT: usize = 400;
+const COUNT: usize = 150;
 const SIZES: [Option<u32>; 6] = [None, Some(1), Some(2), Some(7), Some(64), Some(1000)];
 
 each_start_method! {
