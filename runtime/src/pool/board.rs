@@ -185,7 +185,24 @@ impl Board {
     pub(super) fn withdraw(&self, seq: u32) -> bool {
         let (free, gone) = (claim(seq, NOBODY), claim(seq, WITHDRAWN));
         let claim = &self.notice(seq).claim;
-        claim.compare_exchange(free, gone, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        let withdrawn =
+            claim.compare_exchange(free, gone, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if withdrawn {
+            self.skip();
+        }
+        withdrawn
+    }
+
+    /// Moves the cursor on to the first chunk that is free: no worker may be awake that would.
+    fn skip(&self) {
+        loop {
+            let seq = self.cursor.0.load(Ordering::SeqCst);
+            if seq == self.published.0.load(Ordering::SeqCst) || self.holder(seq) == Holder::Nobody {
+                return;
+            }
+            let next = seq.wrapping_add(1);
+            let _ = self.cursor.0.compare_exchange(seq, next, Ordering::SeqCst, Ordering::SeqCst);
+        }
     }
 
     /// Claims the next chunk for a worker. By the exchange of one number it is that worker's, and

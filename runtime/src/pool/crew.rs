@@ -1,8 +1,11 @@
 //! The workers of a pool, as the parent knows them.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
+
+use nix::libc;
 
 use super::dispatch;
 use super::stats::WorkerRecord;
@@ -14,6 +17,8 @@ use crate::wire::{Package, SendFailure};
 
 /// After so many workers that were of no use, one after the other, the pool gives up.
 const USELESS: u32 = 3;
+/// So it does after so many that were killed from outside, before they got to work: that may be bad luck.
+const KILLED: u32 = 100;
 
 /// Why a worker is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,6 +212,11 @@ impl Crew {
                  look at the initializer and at the memory limit"
             )
         });
-        (self.useless >= USELESS).then(|| format!("{reason}; so it was {USELESS} times in a row"))
+        let killed = status.is_some_and(|status| {
+            matches!(status.signal(), Some(libc::SIGKILL | libc::SIGTERM))
+        });
+        let enough = if killed { KILLED } else { USELESS };
+        (self.useless >= enough)
+            .then(|| format!("{reason}; so it was with {} workers in a row", self.useless))
     }
 }

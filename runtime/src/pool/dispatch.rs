@@ -21,7 +21,7 @@ use super::{CHUNK_MAX, ROOM};
 use crate::process::{Panic, PanicReport};
 use crate::shm::object::Object;
 use crate::sys::poll::Wait;
-use crate::wire::{self, Package};
+use crate::wire::{self, Package, SendFailure};
 
 /// The name of a batch.
 pub(super) type BatchId = u64;
@@ -524,9 +524,12 @@ impl Desks<'_> {
         let Some(flight) = self.state.flights.get(&seq) else { return };
         let Load::Beside(package) = &flight.load else { return };
         let package = Arc::clone(package);
-        if let Err(failure) = self.state.crew.send(worker, &package) {
-            // It waits for a packet. An empty one is no task of any kind: but this one's error is told
-            // here.
+        let sent = self.state.crew.send(worker, &package);
+        if let Err(failure) = sent
+            && !matches!(failure, SendFailure::Disconnected)
+        {
+            // (If the worker is gone, its end is heard, and the task waits again.) It waits for what will
+            // not come.
             let reason = std::io::Error::from(failure).to_string();
             self.task_done(seq, 0, |task, _| {
                 Fate::Failed(TaskError::Encode { task, reason, ran: false })
