@@ -36,7 +36,7 @@ const ALL: [What; 7] = [
 fn what(index: usize, deadly: usize) -> What {
     let kind = ALL[(index * 31 / 7) % 7];
     match kind {
-        What::Exit | What::Killed if index % deadly != 0 => What::Value,
+        What::Exit | What::Killed if !index.is_multiple_of(deadly) => What::Value,
         kind => kind,
     }
 }
