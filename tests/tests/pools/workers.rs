@@ -122,7 +122,9 @@ each_start_method! {
             assert!(pool.imap(square, 0..).take(3).all(|outcome| outcome.is_err()));
             let error = pool.join().unwrap_err();
             assert!(error.to_string().starts_with("the pool has failed: "), "{error}");
-            assert!(started.load(Ordering::SeqCst) <= 5, "{started:?}");
+            // Who is killed may have been killed by somebody else: it takes more of those.
+            let most = if how == 3 { 200 } else { 5 };
+            assert!(started.load(Ordering::SeqCst) <= most, "{started:?}");
         }
     }
 

@@ -1,10 +1,12 @@
 //! A worker that dies at one instruction after the other: from the end of one task, over its reply and
 //! the next claim, until the next task has begun.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use offspring::shm::Shared;
+use offspring::sync::Event;
 use offspring::{Pool, TaskError, process};
 use tests::each_start_method;
 use tests::pidfd;
@@ -13,59 +15,71 @@ use tests::tasks::{KILLED, died, pid, square, squares, text};
 
 /// Whether this process takes its steps.
 static BEGAN: AtomicBool = AtomicBool::new(false);
+/// Whether any process has.
+static ANY_BEGAN: OnceLock<Shared<AtomicU64>> = OnceLock::new();
 
 #[process]
-fn prepare(steps: Shared<Steps>) {
+fn prepare(steps: Shared<Steps>, any_began: Shared<AtomicU64>) {
     steps::prepare(steps);
+    ANY_BEGAN.set(any_began).unwrap();
 }
+
+/// What travels; with a handle, it does so beside the others.
+type Freight = (String, Option<Event>);
 
 /// The first begins the steps, the last ends them.
 #[process]
-fn step(first: bool, argument: String) -> String {
-    if first {
+fn step(first: bool, freight: Freight) -> Freight {
+    if first && ANY_BEGAN.get().unwrap().swap(1, Ordering::SeqCst) == 0 {
         BEGAN.store(true, Ordering::Relaxed);
         steps::begin();
     } else if BEGAN.swap(false, Ordering::Relaxed) {
         steps::mark();
         steps::end();
     }
-    argument
+    freight
 }
 
 /// What both tasks are like.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     chunk: u32,
-    len: usize,
+    handle: bool,
     retries: u32,
     /// The second is there only when the worker sleeps.
     sleeps: bool,
 }
 
-const SMALL: Shape = Shape { chunk: 1, len: 20, retries: 0, sleeps: false };
+const SMALL: Shape = Shape { chunk: 1, handle: false, retries: 0, sleeps: false };
 
 /// Has the only worker of a pool die so; says whether it has.
 fn dies(steps: &Shared<Steps>, shape: Shape) -> bool {
-    let Shape { chunk, len, retries, sleeps } = shape;
+    let Shape { chunk, handle, retries, sleeps } = shape;
+    let any_began = Shared::new(AtomicU64::new(0)).unwrap();
+    let freight = || (text(20), handle.then(|| Event::new().unwrap()));
     let mut builder = Pool::builder();
-    let pool =
-        builder.workers(1).retries(retries).initializer(prepare(steps.clone())).build().unwrap();
+    let pool = builder
+        .workers(1)
+        .retries(retries)
+        .initializer(prepare(steps.clone(), any_began))
+        .build()
+        .unwrap();
     let worker = pidfd(pool.apply(pid()).unwrap()).unwrap();
     steps.count();
     let outcomes = if sleeps {
-        let first = pool.submit(step(true, text(len)));
+        let first = pool.submit(step(true, freight()));
         assert!(first.wait_timeout(Duration::from_secs(60)));
-        let second = pool.submit(step(false, text(len)));
+        let second = pool.submit(step(false, freight()));
         vec![first.wait(), second.wait()]
     } else {
         let inputs = [true, false];
-        pool.mapper().chunk_size(chunk).map_settled(|first| step(first, text(len)), inputs)
+        pool.mapper().chunk_size(chunk).map_settled(|first| step(first, freight()), inputs)
     };
     let killed = !offspring::wait(&[&worker], Duration::ZERO).unwrap().is_empty();
     let mut lost = 0;
     for outcome in outcomes {
         match outcome {
-            Ok(value) => assert!(value == text(len)),
+            Ok(value) => assert!(value.0 == text(20) && value.1.is_some() == handle),
             Err(error @ TaskError::WorkerDied(_)) => {
                 assert_eq!(died(Err::<(), _>(error)).0, KILLED);
                 lost += 1;
@@ -96,13 +110,13 @@ each_start_method! {
     }
 
     only [forkserver Forkserver]
-    fn between_two_large_tasks() {
-        sweep_all_over("large tasks", |steps| dies(steps, Shape { len: 700_000, ..SMALL }))?;
+    fn between_two_tasks_with_handles() {
+        sweep_all_over("handles", |steps| dies(steps, Shape { handle: true, ..SMALL }))?;
     }
 
     only [forkserver Forkserver]
-    fn between_two_large_results() {
-        sweep_all_over("large results", |steps| dies(steps, Shape { chunk: 2, len: 10_000, ..SMALL }))?;
+    fn between_two_tasks_with_handles_and_retries() {
+        sweep_all_over("handles", |steps| dies(steps, Shape { handle: true, retries: 1, ..SMALL }))?;
     }
 
     only [forkserver Forkserver]
