@@ -103,6 +103,7 @@ mod launch;
 mod pipe;
 mod process;
 pub mod queue;
+mod ring;
 pub mod shm;
 pub mod sync;
 mod sys;

@@ -16,9 +16,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{read, write};
 
 use super::presence::Presence;
-use super::ring::{Consuming, NotInTime, Producing, Ring, State, What};
-use super::store::Store;
+use super::state::State;
 use crate::error::{Error, Result};
+use crate::ring::{Consuming, NoRoom, NotInTime, Producing, Ring, Store, What};
 use crate::shm::object::{Kind, Object};
 use crate::shm::segment::Id;
 use crate::sync::gate::Gate;
@@ -137,6 +137,15 @@ macro_rules! gave_up {
 }
 
 gave_up!(PutProblem GetProblem);
+
+impl From<NoRoom> for PutProblem {
+    fn from(reason: NoRoom) -> Self {
+        Self::Refused(match reason {
+            NoRoom::Full(len) => Error::TooLarge { what: "bytes in a queue", len, max: Store::MAX },
+            NoRoom::Failed(error) => error,
+        })
+    }
+}
 
 fn failed(error: impl Into<io::Error>) -> PutProblem {
     PutProblem::Refused(Error::os("put something into a queue", error))
@@ -370,7 +379,7 @@ impl Core {
     }
 
     fn ring(&self) -> Ring<'_> {
-        Ring { state: self.object.state(), store: &self.store }
+        Ring { state: &self.object.state().ring, store: &self.store }
     }
 
     /// An error in a forked copy of the process whose handle this is: it is not counted.
@@ -464,7 +473,7 @@ impl Core {
             }
             let inside = if parcel.is_some() { &[] } else { payload };
             // From here on nothing can fail but the sending of what goes beside.
-            let place = side.reserve(inside.len()).map_err(PutProblem::Refused)?;
+            let place = side.reserve(inside.len())?;
             let what = match &mut parcel {
                 None => What::Item,
                 Some(ready) => {
@@ -549,7 +558,7 @@ impl Core {
                 match side.reserve(payload.len()) {
                     Ok(place) => side.write(place, What::Item, payload),
                     Err(error) => {
-                        problem = Some(PutProblem::Refused(error));
+                        problem = Some(error.into());
                         break;
                     }
                 }
@@ -613,6 +622,7 @@ impl Core {
                     waiter.done();
                     return Ok(Some(decode(&scratch.0, Vec::new())));
                 }
+                What::Bytes => return Err(GetProblem::Corrupt),
                 What::Beside(tag) => {
                     side.take(after);
                     if !self.is_beside(tag)? {
