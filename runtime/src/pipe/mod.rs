@@ -1,14 +1,18 @@
 //! Pipes: typed messages between processes, and between threads.
 //!
-//! - [`end`]: one end of a pipe, untyped, and how it crosses to another process
+//! - [`end`]: one end of a pipe, untyped: sending, receiving, and how it crosses to another process
+//! - [`memory`]: what both ends share: for each direction a ring
+//! - [`bell`]: what makes the socket readable while there is something in the ring
 //! - [`sender`], [`receiver`], [`mod@duplex`]: the typed faces of an end
 //! - [`errors`]: what can go wrong with each operation, and what it gives back
 
 use std::io;
 
+mod bell;
 mod duplex;
 mod end;
 mod errors;
+mod memory;
 mod receiver;
 mod sender;
 
@@ -21,7 +25,7 @@ pub use receiver::{IntoIter, Iter, Receiver};
 pub use sender::Sender;
 
 use crate::error::{Error, Result};
-use crate::sys::socket;
+use end::{End, Face};
 
 /// A one-way pipe for messages of type `T`. Python's `Pipe(duplex=False)`, the other way round:
 /// the sender is first, as in `std::sync::mpsc`.
@@ -56,7 +60,7 @@ use crate::sys::socket;
 /// # }
 /// ```
 pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>)> {
-    let (a, b) = ends()?;
+    let (a, b) = ends([Face::Sender, Face::Receiver])?;
     Ok((Sender::new(a), Receiver::new(b)))
 }
 
@@ -88,12 +92,10 @@ pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>)> {
 /// # }
 /// ```
 pub fn duplex<A, B>() -> Result<(Duplex<A, B>, Duplex<B, A>)> {
-    let (a, b) = ends()?;
+    let (a, b) = ends([Face::Duplex, Face::Duplex])?;
     Ok((Duplex::new(a), Duplex::new(b)))
 }
 
-fn ends() -> Result<(end::End, end::End)> {
-    let (a, b) =
-        socket::pair().map_err(|error| Error::os("make a pipe", io::Error::from(error)))?;
-    Ok((end::End::new(a), end::End::new(b)))
+fn ends(faces: [Face; 2]) -> Result<(End, End)> {
+    End::pair(faces).map_err(|error| Error::os("make a pipe", io::Error::from(error)))
 }

@@ -32,6 +32,17 @@ impl Gate {
         })
     }
 
+    /// As [`open_after`](Self::open_after), for all, and only if there is then `enough`.
+    #[inline]
+    pub(crate) fn open_all_after(&self, make: impl FnOnce(), enough: impl FnOnce() -> bool) {
+        Thread::current().with_pending(&self.0, || {
+            make();
+            if self.0.load(Ordering::SeqCst) != 0 && enough() {
+                self.open(u32::MAX);
+            }
+        });
+    }
+
     /// Wakes so many who wait.
     #[inline]
     pub(crate) fn open(&self, count: u32) {
