@@ -87,7 +87,7 @@ impl Memory {
     /// Nothing, if there is no descriptor for it: such a pipe does without.
     pub(super) fn create() -> Option<Arc<Self>> {
         crate::sync::check().ok()?;
-        memfd::create("offspring-pipe").ok().map(Self::of)
+        memfd::create("pipe-of-offspring").ok().map(Self::of)
     }
 
     fn of(file: OwnedFd) -> Arc<Self> {

@@ -15,6 +15,8 @@ mod errors;
 mod memory;
 mod receiver;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 pub use duplex::Duplex;
 pub use errors::{
@@ -31,14 +33,23 @@ use end::{End, Face};
 /// the sender is first, as in `std::sync::mpsc`.
 ///
 /// Both ends can be cloned, used by many threads, and sent to other processes. Each message
-/// arrives whole, once, at one of the receivers, and those of one sender in their order. Some 200
-/// KiB of messages fit into a pipe (fewer than 300 however small); then [`send`](Sender::send)
-/// waits for a receiver.
+/// arrives whole, once, at one of the receivers, and those of one sender in their order. Up to a MiB of
+/// messages fits into a pipe; of messages with handles in them and of those of more than 64 KiB, which
+/// go through a socket, fewer than 300. Then [`send`](Sender::send) waits for a receiver, until half of
+/// the room is free again.
+///
+/// # Cost
+/// Messages go through shared memory, and no system call is made while both sides are awake. An end has
+/// two descriptors in each process, and memory only when it is used: a page for the first few messages.
+/// Whoever borrows a sender's descriptor ([`AsFd`](std::os::fd::AsFd)) has that process's messages go
+/// through the socket from then on, which is slower; whoever borrows a receiver's costs it a system call
+/// for each time that the pipe becomes empty.
 ///
 /// # When a process dies
 /// What it has sent is there to be received; of what it was just sending, nothing is. When the
 /// last sender is gone, wherever it was, receivers get what is left and then
-/// [`Disconnected`](RecvError::Disconnected). When the last receiver is gone, senders get
+/// [`Disconnected`](RecvError::Disconnected). A receiver that is killed costs at most the message that it
+/// had just taken. When the last receiver is gone, senders get
 /// [`Disconnected`](SendError::Disconnected) and their value back.
 ///
 /// # Errors
