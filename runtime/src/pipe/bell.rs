@@ -122,10 +122,20 @@ impl From<io::Error> for Unheard {
     }
 }
 
+/// How closely one listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listen {
+    /// Whatever is in the socket is told.
+    Exactly,
+    /// The socket is polled next, and tells of what is left in it.
+    BeforePoll,
+}
+
 /// Takes the bell away, if the ring is empty, and looks what else is in the socket.
 pub(super) fn hear<'a>(
     way: Way<'a>,
     socket: BorrowedFd<'_>,
+    listen: Listen,
     wait: Wait,
 ) -> Result<Heard<'a>, Unheard> {
     let _senders = way.sending(wait)?;
@@ -135,6 +145,8 @@ pub(super) fn hear<'a>(
     }
     if way.direction.bell.load(Ordering::Relaxed) != 0 {
         way.direction.bell.store(0, Ordering::SeqCst);
+    } else if listen == Listen::BeforePoll {
+        return Ok(Heard::Nothing);
     }
     loop {
         match next(socket).map_err(io::Error::from)? {
@@ -142,6 +154,9 @@ pub(super) fn hear<'a>(
             // Nobody can be about to publish a record for it.
             Next::Packet(kind, _) if is_ours(kind) => {
                 socket::discard(socket).map_err(io::Error::from)?;
+                if listen == Listen::BeforePoll {
+                    return Ok(Heard::Nothing);
+                }
             }
             _ => return Ok(Heard::Packet(receivers)),
         }

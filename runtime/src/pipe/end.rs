@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::de::Error as _;
 use serde::{Deserializer, Serialize, Serializer};
 
-use super::bell::{self, BYTES_BESIDE, Found, Heard, Unheard, VALUE_BESIDE};
+use super::bell::{self, BYTES_BESIDE, Found, Heard, Listen, Unheard, VALUE_BESIDE};
 use super::errors::{RecvProblem, SendProblem};
 use super::memory::{Direction, Memory, RING, Way};
 use crate::ring::{Consuming, NoRoom, NotInTime, Producing, What};
@@ -421,6 +421,7 @@ impl End {
             return wire::recv(self.socket(), wait, consume);
         };
         let mut spin = None;
+        let mut polled = wait == Wait::Never;
         loop {
             let mut side = way.receiving(wait)?;
             match self.next(&mut side, way.direction).map_err(RecvFailure::Os)? {
@@ -441,7 +442,12 @@ impl End {
             if wait != Wait::Never && Self::comes_soon(way.direction, &mut spin) {
                 continue;
             }
-            match bell::hear(way, self.socket(), wait)? {
+            // Where only the ring is used, there is hardly ever anything else.
+            let listen = match way.direction.uses_ring() && !polled {
+                true => Listen::BeforePoll,
+                false => Listen::Exactly,
+            };
+            match bell::hear(way, self.socket(), listen, wait)? {
                 Heard::Ring => {}
                 Heard::Packet(side) => return self.receive_packet(side, consume),
                 // A bell may have been for others, or another was quicker: then again.
@@ -449,6 +455,7 @@ impl End {
                     if wait == Wait::Never || !poll::readable(self.socket(), wait)? {
                         return Err(RecvFailure::TimedOut);
                     }
+                    polled = true;
                 }
             }
         }
@@ -518,7 +525,7 @@ impl End {
         Self::publish(&side, way.direction);
         drop(side);
         if way.direction.watched.load(Ordering::Relaxed) != 0 && way.direction.ring.is_empty() {
-            let _ = bell::hear(way, self.socket(), Wait::Never);
+            let _ = bell::hear(way, self.socket(), Listen::Exactly, Wait::Never);
         }
     }
 
@@ -533,7 +540,7 @@ impl End {
         let Some(way) = self.way(false)? else {
             return Ok(poll::readable(self.socket(), Wait::Never)?);
         };
-        match bell::hear(way, self.socket(), Wait::Never) {
+        match bell::hear(way, self.socket(), Listen::Exactly, Wait::Never) {
             Ok(Heard::Ring | Heard::Packet(_)) => Ok(true),
             Ok(Heard::Nothing) | Err(Unheard::NotInTime) => Ok(false),
             Err(Unheard::Os(error)) => Err(error),
