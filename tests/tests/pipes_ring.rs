@@ -31,7 +31,7 @@ fn message(sender: u64, number: u64) -> Message {
         3 => 5000,
         _ => 10,
     };
-    let file = (number % 5 == 0).then(|| File::open("/dev/null").unwrap().into());
+    let file = number.is_multiple_of(5).then(|| File::open("/dev/null").unwrap().into());
     (sender, number, vec![number as u8; len], file)
 }
 
