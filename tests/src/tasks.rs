@@ -43,7 +43,8 @@ pub fn echo(text: String) -> String {
 
 /// A text of so many bytes, which no other length has.
 pub fn text(len: usize) -> String {
-    let pattern: String = (0..251).map(|at| char::from(b'!' + ((at * 7 + len) % 93) as u8)).collect();
+    let pattern: String =
+        (0..251).map(|at| char::from(b'!' + ((at * 7 + len) % 93) as u8)).collect();
     let mut text = pattern.repeat(len / pattern.len() + 1);
     text.truncate(len);
     text

@@ -215,9 +215,8 @@ impl Crew {
                  look at the initializer and at the memory limit"
             )
         });
-        let killed = status.is_some_and(|status| {
-            matches!(status.signal(), Some(libc::SIGKILL | libc::SIGTERM))
-        });
+        let killed = status
+            .is_some_and(|status| matches!(status.signal(), Some(libc::SIGKILL | libc::SIGTERM)));
         let enough = if killed && !self.has_initializer { KILLED } else { USELESS };
         (self.useless >= enough)
             .then(|| format!("{reason}; so it was with {} workers in a row", self.useless))

@@ -76,7 +76,9 @@ impl fmt::Display for RecvFailure {
 impl From<Errno> for SendFailure {
     fn from(error: Errno) -> Self {
         match error {
-            Errno::EPIPE | Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOTCONN => Self::Disconnected,
+            Errno::EPIPE | Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOTCONN => {
+                Self::Disconnected
+            }
             Errno::ETOOMANYREFS => Self::Os(io::Error::other(
                 "too many descriptors of this user are on their way already: let some be received, \
                  or raise the limit of open files (`ulimit -n`)",

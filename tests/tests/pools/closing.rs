@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use offspring::{Pool, TaskError, process};
-use tests::tasks::{
-    Stop, die, died, echo, fail, held, nap, pid, square, squares, text,
-};
+use tests::tasks::{Stop, die, died, echo, fail, held, nap, pid, square, squares, text};
 use tests::{Holdings, each_start_method, pidfd};
 
 use super::{AMPLE, Fragile, LONG};

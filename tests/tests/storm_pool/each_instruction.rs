@@ -48,7 +48,8 @@ const SMALL: Shape = Shape { chunk: 1, len: 20, retries: 0, sleeps: false };
 fn dies(steps: &Shared<Steps>, shape: Shape) -> bool {
     let Shape { chunk, len, retries, sleeps } = shape;
     let mut builder = Pool::builder();
-    let pool = builder.workers(1).retries(retries).initializer(prepare(steps.clone())).build().unwrap();
+    let pool =
+        builder.workers(1).retries(retries).initializer(prepare(steps.clone())).build().unwrap();
     let worker = pidfd(pool.apply(pid()).unwrap()).unwrap();
     steps.count();
     let outcomes = if sleeps {
