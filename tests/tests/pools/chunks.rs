@@ -36,7 +36,7 @@ const ALL: [What; 7] = [
 fn what(index: usize, deadly: usize) -> What {
     let kind = ALL[(index * 31 / 7) % 7];
     match kind {
-        What::Exit | What::Killed if index % deadly != 0 => What::Value,
+        What::Exit | What::Killed if !index.is_multiple_of(deadly) => What::Value,
         kind => kind,
     }
 }
@@ -80,7 +80,7 @@ fn check(index: usize, what: What, outcome: Result<(Fragile, String), TaskError>
     }
 }
 
-const COUNT: usize = 400;
+const COUNT: usize = 150;
 const SIZES: [Option<u32>; 6] = [None, Some(1), Some(2), Some(7), Some(64), Some(1000)];
 
 each_start_method! {

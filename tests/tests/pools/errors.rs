@@ -61,7 +61,9 @@ fn descend(depth: u64) -> u64 {
 }
 
 /// A code and a signal, as in an exit status.
-const ENDS: [(End, (Option<i32>, Option<i32>)); 9] = [
+type Shows = (Option<i32>, Option<i32>);
+
+const ENDS: [(End, Shows); 9] = [
     (End::Exit(0), (Some(0), None)),
     (End::Exit(3), (Some(3), None)),
     (End::ExitNow(255), (Some(255), None)),

@@ -50,7 +50,7 @@ fn fail_to_start(how: u32, first: u64, started: Shared<AtomicU64>) {
 
 #[process]
 fn refuse(value: Fragile) {
-    drop(value);
+    assert_eq!(value, Fragile::Good(1));
 }
 
 static LEAK: std::sync::Mutex<Vec<Vec<u8>>> = std::sync::Mutex::new(Vec::new());
