@@ -104,6 +104,7 @@ mod pipe;
 mod pool;
 mod process;
 pub mod queue;
+mod ring;
 pub mod shm;
 pub mod sync;
 mod sys;

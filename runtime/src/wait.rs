@@ -31,6 +31,12 @@ pub trait Waitable: sealed::Sealed {
     fn look(&self) -> Option<bool> {
         None
     }
+
+    /// Whether it may become ready without the descriptor's being readable.
+    #[doc(hidden)]
+    fn is_silent(&self) -> bool {
+        false
+    }
 }
 
 impl<T> sealed::Sealed for Queue<T> {}
@@ -41,6 +47,33 @@ impl<T> Waitable for Queue<T> {
 
     fn look(&self) -> Option<bool> {
         Some(self.listen())
+    }
+
+    /// That nobody else has it any more is told by nobody.
+    fn is_silent(&self) -> bool {
+        true
+    }
+}
+
+impl<T> sealed::Sealed for Receiver<T> {}
+impl<T> Waitable for Receiver<T> {
+    fn readiness(&self) -> BorrowedFd<'_> {
+        self.socket()
+    }
+
+    fn look(&self) -> Option<bool> {
+        Some(Receiver::look(self))
+    }
+}
+
+impl<S, R> sealed::Sealed for Duplex<S, R> {}
+impl<S, R> Waitable for Duplex<S, R> {
+    fn readiness(&self) -> BorrowedFd<'_> {
+        self.socket()
+    }
+
+    fn look(&self) -> Option<bool> {
+        Some(Duplex::look(self))
     }
 }
 
@@ -58,8 +91,6 @@ macro_rules! waitable {
 waitable! {
     <T> Child<T>;
     <> ChildHandle;
-    <T> Receiver<T>;
-    <S, R> Duplex<S, R>;
     <T> Split<T>;
     <> BorrowedFd<'_>;
     <> OwnedFd;
@@ -114,12 +145,13 @@ pub fn wait(sources: &[&dyn Waitable], timeout: impl Into<Option<Duration>>) -> 
         let look = || -> Vec<_> { sources.iter().map(|source| source.look()).collect() };
         let before = look();
         let before_any = before.contains(&Some(true));
-        let (now, early) = match (before_any, before.contains(&Some(false))) {
+        let (now, early) = match before_any {
             // The others may be ready as well: all are told.
-            (true, _) => (Wait::Never, false),
-            // That nobody else has a queue any more is told by nobody.
-            (false, true) => wait.no_longer_than(LOOK_AGAIN),
-            (false, false) => (wait, false),
+            true => (Wait::Never, false),
+            false if sources.iter().any(|source| source.is_silent()) => {
+                wait.no_longer_than(LOOK_AGAIN)
+            }
+            false => (wait, false),
         };
         let fds = sources.iter().map(|source| source.readiness());
         let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();

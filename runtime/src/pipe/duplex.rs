@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::end::End;
+use super::end::{End, Face};
 use super::errors::{
     RecvError, RecvIntoError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
     TrySendError,
@@ -123,6 +123,19 @@ impl<S, R> Duplex<S, R> {
     }
 }
 
+impl<S, R> Duplex<S, R> {
+    /// Whether [`poll`](Self::poll) would say so at once; if not, the [socket](Self::socket) is not
+    /// readable until that may have changed.
+    pub(crate) fn look(&self) -> bool {
+        // If it is not to be learnt, receiving will tell.
+        self.end.look().unwrap_or(true)
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.end.socket()
+    }
+}
+
 impl<S, R> Clone for Duplex<S, R> {
     fn clone(&self) -> Self {
         Self::new(self.end.clone())
@@ -131,25 +144,26 @@ impl<S, R> Clone for Duplex<S, R> {
 
 impl<S, R> fmt::Debug for Duplex<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Duplex").field("fd", &self.as_fd().as_raw_fd()).finish()
+        f.debug_struct("Duplex").field("fd", &self.end.socket().as_raw_fd()).finish()
     }
 }
 
 impl<S, R> AsFd for Duplex<S, R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.end.as_fd()
+        self.end.watch();
+        self.end.lend()
     }
 }
 
 /// Only on its way to another process.
 impl<S, R> Serialize for Duplex<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        self.end.serialize("Duplex", serializer)
+        self.end.serialize(Face::Duplex, serializer)
     }
 }
 
 impl<'de, S, R> Deserialize<'de> for Duplex<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        End::deserialize("Duplex", deserializer).map(Self::new)
+        End::deserialize(Face::Duplex, deserializer).map(Self::new)
     }
 }

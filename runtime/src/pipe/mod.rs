@@ -1,16 +1,22 @@
 //! Pipes: typed messages between processes, and between threads.
 //!
-//! - [`end`]: one end of a pipe, untyped, and how it crosses to another process
+//! - [`end`]: one end of a pipe, untyped: sending, receiving, and how it crosses to another process
+//! - [`memory`]: what both ends share: for each direction a ring
+//! - [`bell`]: what makes the socket readable while there is something in the ring
 //! - [`sender`], [`receiver`], [`mod@duplex`]: the typed faces of an end
 //! - [`errors`]: what can go wrong with each operation, and what it gives back
 
 use std::io;
 
+mod bell;
 mod duplex;
 mod end;
 mod errors;
+mod memory;
 mod receiver;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 pub use duplex::Duplex;
 pub use errors::{
@@ -21,20 +27,29 @@ pub use receiver::{IntoIter, Iter, Receiver};
 pub use sender::Sender;
 
 use crate::error::{Error, Result};
-use crate::sys::socket;
+use end::{End, Face};
 
 /// A one-way pipe for messages of type `T`. Python's `Pipe(duplex=False)`, the other way round:
 /// the sender is first, as in `std::sync::mpsc`.
 ///
 /// Both ends can be cloned, used by many threads, and sent to other processes. Each message
-/// arrives whole, once, at one of the receivers, and those of one sender in their order. Some 200
-/// KiB of messages fit into a pipe (fewer than 300 however small); then [`send`](Sender::send)
-/// waits for a receiver.
+/// arrives whole, once, at one of the receivers, and those of one sender in their order. Up to a MiB of
+/// messages fits into a pipe; of messages with handles in them and of those of more than 64 KiB, which
+/// go through a socket, fewer than 300. Then [`send`](Sender::send) waits for a receiver, until half of
+/// the room is free again.
+///
+/// # Cost
+/// Messages go through shared memory, and no system call is made while both sides are awake. An end has
+/// two descriptors in each process, and memory only when it is used: a page for the first few messages.
+/// Whoever borrows a sender's descriptor ([`AsFd`](std::os::fd::AsFd)) has that process's messages go
+/// through the socket from then on, which is slower; whoever borrows a receiver's costs it a system call
+/// for each time that the pipe becomes empty.
 ///
 /// # When a process dies
 /// What it has sent is there to be received; of what it was just sending, nothing is. When the
 /// last sender is gone, wherever it was, receivers get what is left and then
-/// [`Disconnected`](RecvError::Disconnected). When the last receiver is gone, senders get
+/// [`Disconnected`](RecvError::Disconnected). A receiver that is killed costs at most the message that it
+/// had just taken. When the last receiver is gone, senders get
 /// [`Disconnected`](SendError::Disconnected) and their value back.
 ///
 /// # Errors
@@ -56,7 +71,7 @@ use crate::sys::socket;
 /// # }
 /// ```
 pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>)> {
-    let (a, b) = ends()?;
+    let (a, b) = ends([Face::Sender, Face::Receiver])?;
     Ok((Sender::new(a), Receiver::new(b)))
 }
 
@@ -88,12 +103,10 @@ pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>)> {
 /// # }
 /// ```
 pub fn duplex<A, B>() -> Result<(Duplex<A, B>, Duplex<B, A>)> {
-    let (a, b) = ends()?;
+    let (a, b) = ends([Face::Duplex, Face::Duplex])?;
     Ok((Duplex::new(a), Duplex::new(b)))
 }
 
-fn ends() -> Result<(end::End, end::End)> {
-    let (a, b) =
-        socket::pair().map_err(|error| Error::os("make a pipe", io::Error::from(error)))?;
-    Ok((end::End::new(a), end::End::new(b)))
+fn ends(faces: [Face; 2]) -> Result<(End, End)> {
+    End::pair(faces).map_err(|error| Error::os("make a pipe", io::Error::from(error)))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::end::End;
+use super::end::{End, Face};
 use super::errors::{RecvError, RecvIntoError, RecvTimeoutError, TryRecvError};
 use crate::sys::poll::Wait;
 
@@ -194,6 +194,19 @@ impl<'a, T: DeserializeOwned> IntoIterator for &'a Receiver<T> {
     }
 }
 
+impl<T> Receiver<T> {
+    /// Whether [`poll`](Self::poll) would say so at once; if not, the [socket](Self::socket) is not
+    /// readable until that may have changed.
+    pub(crate) fn look(&self) -> bool {
+        // If it is not to be learnt, receiving will tell.
+        self.end.look().unwrap_or(true)
+    }
+
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.end.socket()
+    }
+}
+
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         Self::new(self.end.clone())
@@ -202,25 +215,25 @@ impl<T> Clone for Receiver<T> {
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("fd", &self.as_fd().as_raw_fd()).finish()
+        f.debug_struct("Receiver").field("fd", &self.end.socket().as_raw_fd()).finish()
     }
 }
 
 impl<T> AsFd for Receiver<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.end.as_fd()
+        self.end.watch()
     }
 }
 
 /// Only on its way to another process.
 impl<T> Serialize for Receiver<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.end.serialize("Receiver", serializer)
+        self.end.serialize(Face::Receiver, serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Receiver<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        End::deserialize("Receiver", deserializer).map(Self::new)
+        End::deserialize(Face::Receiver, deserializer).map(Self::new)
     }
 }

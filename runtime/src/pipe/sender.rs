@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::end::End;
+use super::end::{End, Face};
 use super::errors::{SendError, SendTimeoutError, TrySendError};
 use crate::sys::poll::Wait;
 
@@ -77,25 +77,25 @@ impl<T> Clone for Sender<T> {
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("fd", &self.as_fd().as_raw_fd()).finish()
+        f.debug_struct("Sender").field("fd", &self.end.socket().as_raw_fd()).finish()
     }
 }
 
 impl<T> AsFd for Sender<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.end.as_fd()
+        self.end.lend()
     }
 }
 
 /// Only on its way to another process.
 impl<T> Serialize for Sender<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.end.serialize("Sender", serializer)
+        self.end.serialize(Face::Sender, serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Sender<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        End::deserialize("Sender", deserializer).map(Self::new)
+        End::deserialize(Face::Sender, deserializer).map(Self::new)
     }
 }

@@ -10,7 +10,7 @@ use std::slice;
 
 use super::CHUNK_MAX;
 use crate::error::{Error, Result};
-use crate::queue::store::{FIRST, MAX, Store};
+use crate::ring::{FIRST, Store};
 use crate::wire::endpoint::Endpoint;
 
 /// Blocks have sizes that are powers of two, from this one on.
@@ -83,8 +83,8 @@ impl Arena {
         let end = at + size;
         if end > self.allocated {
             let allocated = end.next_power_of_two();
-            if allocated > MAX {
-                return Err(Error::TooLarge { what: "bytes in a pool", len: end, max: MAX });
+            if allocated > Store::MAX {
+                return Err(Error::TooLarge { what: "bytes in a pool", len: end, max: Store::MAX });
             }
             self.store.grow(self.allocated, allocated)?;
             self.allocated = allocated;

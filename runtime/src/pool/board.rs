@@ -197,7 +197,8 @@ impl Board {
     fn skip(&self) {
         loop {
             let seq = self.cursor.0.load(Ordering::SeqCst);
-            if seq == self.published.0.load(Ordering::SeqCst) || self.holder(seq) == Holder::Nobody {
+            if seq == self.published.0.load(Ordering::SeqCst) || self.holder(seq) == Holder::Nobody
+            {
                 return;
             }
             let next = seq.wrapping_add(1);

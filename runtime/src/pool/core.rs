@@ -79,7 +79,7 @@ impl Core {
         let events = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
         let events = Epoll(above_stdio(events.0).map_err(failed)?);
         events.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL)).map_err(failed)?;
-        let crew = Crew::new(workers, settings.rules.clone());
+        let crew = Crew::new(workers, settings.rules.clone(), settings.initializer.is_some());
         let records = Records::new(settings.timeline.is_some());
         let state = State::new(Arena::create()?, crew, settings.limits, records);
         let core = Arc::new(Self {

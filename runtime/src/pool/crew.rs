@@ -17,7 +17,8 @@ use crate::wire::{Package, SendFailure};
 
 /// After so many workers that were of no use, one after the other, the pool gives up.
 const USELESS: u32 = 3;
-/// So it does after so many that were killed from outside, before they got to work: that may be bad luck.
+/// So it does after so many that were killed before they got to work, where nothing of the user's runs
+/// before that: then it was somebody else who killed them.
 const KILLED: u32 = 100;
 
 /// Why a worker is killed.
@@ -51,6 +52,7 @@ pub(super) struct Crew {
     /// How many there are to be.
     target: usize,
     rules: Rules,
+    has_initializer: bool,
     /// How many were started and never got to work, one after the other; and why the last one did not.
     useless: u32,
     why_useless: Option<String>,
@@ -61,11 +63,12 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    pub(super) fn new(target: usize, rules: Rules) -> Self {
+    pub(super) fn new(target: usize, rules: Rules, has_initializer: bool) -> Self {
         Self {
             members: (0..target).map(|_| None).collect(),
             target,
             rules,
+            has_initializer,
             useless: 0,
             why_useless: None,
             started: 0,
@@ -212,10 +215,9 @@ impl Crew {
                  look at the initializer and at the memory limit"
             )
         });
-        let killed = status.is_some_and(|status| {
-            matches!(status.signal(), Some(libc::SIGKILL | libc::SIGTERM))
-        });
-        let enough = if killed { KILLED } else { USELESS };
+        let killed = status
+            .is_some_and(|status| matches!(status.signal(), Some(libc::SIGKILL | libc::SIGTERM)));
+        let enough = if killed && !self.has_initializer { KILLED } else { USELESS };
         (self.useless >= enough)
             .then(|| format!("{reason}; so it was with {} workers in a row", self.useless))
     }

@@ -66,6 +66,8 @@ use crate::wire::{self, Package};
 /// ```
 pub struct Pool {
     core: Arc<Core>,
+    /// It ends by itself.
+    joined: bool,
 }
 
 impl fmt::Debug for Pool {
@@ -93,7 +95,7 @@ impl Pool {
     }
 
     pub(super) fn of(core: Arc<Core>) -> Self {
-        Self { core }
+        Self { core, joined: false }
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {
@@ -284,7 +286,8 @@ impl Pool {
     ///
     /// # Errors
     /// A [`PoolError`], if the pool has failed: its workers could not be started, or its initializer failed.
-    pub fn join(self) -> Result<(), PoolError> {
+    pub fn join(mut self) -> Result<(), PoolError> {
+        self.joined = true;
         self.core.close();
         self.core.await_end()
     }
@@ -292,7 +295,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.core.is_foreign() {
+        if self.joined || self.core.is_foreign() {
             return;
         }
         self.core.terminate();

@@ -17,7 +17,7 @@ use super::board::{Board, Chunk, Desk, Header, REPLY_MAX};
 use super::reply::{Reply, Times};
 use crate::process::Process;
 use crate::process::registry::{self, Ended, Entry, Registered, Registration};
-use crate::queue::store::Store;
+use crate::ring::Store;
 use crate::shm::object::Object;
 use crate::sync::spin::Spin;
 use crate::sys::poll::Wait;

@@ -14,10 +14,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{read, write};
 
 use super::presence::Presence;
-use super::ring::{Consuming, NotInTime, Producing, Ring, State, What};
-use super::store::Store;
+use super::state::State;
 use super::waiting::{Common, For, GaveUp, Here, Waiter};
 use crate::error::{Error, Result};
+use crate::ring::{Consuming, NoRoom, NotInTime, Producing, Ring, Store, What};
 use crate::shm::object::{Kind, Object};
 use crate::shm::segment::Id;
 use crate::sync::gate::Gate;
@@ -126,6 +126,15 @@ macro_rules! gave_up {
 }
 
 gave_up!(PutProblem GetProblem);
+
+impl From<NoRoom> for PutProblem {
+    fn from(reason: NoRoom) -> Self {
+        Self::Refused(match reason {
+            NoRoom::Full(len) => Error::TooLarge { what: "bytes in a queue", len, max: Store::MAX },
+            NoRoom::Failed(error) => error,
+        })
+    }
+}
 
 fn failed(error: impl Into<io::Error>) -> PutProblem {
     PutProblem::Refused(Error::os("put something into a queue", error))
@@ -242,7 +251,7 @@ impl Core {
     }
 
     fn ring(&self) -> Ring<'_> {
-        Ring { state: self.object.state(), store: &self.store }
+        Ring { state: &self.object.state().ring, store: &self.store }
     }
 
     /// An error in a forked copy of the process whose handle this is: it is not counted.
@@ -305,7 +314,7 @@ impl Core {
             }
             let inside = if parcel.is_some() { &[] } else { payload };
             // From here on nothing can fail but the sending of what goes beside.
-            let place = side.reserve(inside.len()).map_err(PutProblem::Refused)?;
+            let place = side.reserve(inside.len())?;
             let what = match &mut parcel {
                 None => What::Item,
                 Some(ready) => {
@@ -392,7 +401,7 @@ impl Core {
                 match side.reserve(payload.len()) {
                     Ok(place) => side.write(place, What::Item, payload),
                     Err(error) => {
-                        problem = Some(PutProblem::Refused(error));
+                        problem = Some(error.into());
                         break;
                     }
                 }
@@ -456,6 +465,7 @@ impl Core {
                     waiter.done();
                     return Ok(Some(decode(&scratch.0, Vec::new())));
                 }
+                What::Bytes => return Err(GetProblem::Corrupt),
                 What::Beside(tag) => {
                     side.take(after);
                     if !self.is_beside(tag)? {

@@ -18,14 +18,13 @@
 //! How it works is told in the [repository](https://github.com/offspring-rs/offspring/blob/main/runtime/src/queue/README.md).
 
 // handle: `Queue`, typed; errors: what each operation gives back; core: putting, getting, waking, and
-// what goes beside the ring; waiting: sleeping until there is something, or nobody is left; ring: records, and how one comes and goes by a single store; store: the memory of
-// the ring; presence: whether anybody else has the queue.
+// what goes beside the ring; waiting: sleeping until there is something, or nobody is left; state: what is
+// in shared memory, beside the records (`crate::ring`); presence: whether anybody else has the queue.
 mod core;
 mod errors;
 mod handle;
 mod presence;
-mod ring;
-pub(crate) mod store;
+mod state;
 #[cfg(test)]
 mod tests;
 mod waiting;

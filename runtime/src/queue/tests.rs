@@ -12,9 +12,8 @@ use proptest::prelude::*;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::ring::{Position, Record, Ring, State, What};
-use super::store::{FIRST, Store};
 use super::{GetError, PutError, Queue, TryGetError, TryPutError};
+use crate::ring::{FIRST, Position, Record, Ring, State, Store, What};
 use crate::sys::poll::Wait;
 
 /// Bytes that are copied at once, and not one after the other.
@@ -456,7 +455,7 @@ proptest! {
         sizes in vec(record_sizes(), 1..30),
         victim in any::<prop::sample::Index>(),
         len in prop_oneof![any::<u64>(), 0..100_000u64, (0..34u32).prop_map(|bit| 1 << bit)],
-        kind in prop_oneof![1..=3u32, any::<u32>()],
+        kind in prop_oneof![1..=4u32, any::<u32>()],
         tag: u32,
     ) {
         let mut alone = Alone::at(start);

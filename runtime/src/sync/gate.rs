@@ -46,6 +46,17 @@ impl Gate {
         })
     }
 
+    /// As [`open_after`](Self::open_after), for all, and only if there is then `enough`.
+    #[inline]
+    pub(crate) fn open_all_after(&self, make: impl FnOnce(), enough: impl FnOnce() -> bool) {
+        Thread::current().with_pending(self.0.value(), || {
+            make();
+            if is_open(self.0.value().load(Ordering::SeqCst)) && enough() {
+                self.open(u32::MAX);
+            }
+        });
+    }
+
     /// Wakes so many who wait.
     #[inline]
     pub(crate) fn open(&self, count: u32) {

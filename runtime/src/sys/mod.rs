@@ -32,3 +32,4 @@ pub(crate) mod socket;
 pub(crate) mod stack;
 pub(crate) mod startup;
 pub(crate) mod threads;
+pub(crate) mod ticks;

@@ -168,19 +168,27 @@ pub(crate) fn has_ended(socket: BorrowedFd<'_>) -> bool {
     closed && !matches!(peek(socket, &mut [0]), Ok(1))
 }
 
+/// Whether nobody has the other end any more: what is sent would not be received.
+pub(crate) fn is_abandoned(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    poll::poll(&mut fds, Wait::Never).is_ok_and(|ready| ready > 0)
+}
+
+/// Throws the next packet away, with its descriptors, if there is one.
+pub(crate) fn discard(socket: BorrowedFd<'_>) -> nix::Result<()> {
+    get(socket, &mut [0], libc::MSG_DONTWAIT).map(drop)
+}
+
 /// Copies the beginning of the next packet, which stays where it is, and says how much that is.
 pub(crate) fn peek(socket: BorrowedFd<'_>, start: &mut [u8]) -> nix::Result<usize> {
+    get(socket, start, libc::MSG_PEEK | libc::MSG_DONTWAIT)
+}
+
+fn get(socket: BorrowedFd<'_>, start: &mut [u8], flags: libc::c_int) -> nix::Result<usize> {
     loop {
+        let (room, len) = (start.as_mut_ptr().cast(), start.len());
         // SAFETY: so much room is given as is claimed.
-        let got = unsafe {
-            libc::recv(
-                socket.as_raw_fd(),
-                start.as_mut_ptr().cast(),
-                start.len(),
-                libc::MSG_PEEK | libc::MSG_DONTWAIT,
-            )
-        };
-        match Errno::result(got) {
+        match Errno::result(unsafe { libc::recv(socket.as_raw_fd(), room, len, flags) }) {
             Ok(len) => return Ok(len.cast_unsigned()),
             Err(Errno::EINTR | Errno::ECONNRESET) => {}
             Err(other) => return Err(other),

@@ -8,11 +8,20 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys;
 
 static LISTED: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
+
+static CUTS: AtomicU32 = AtomicU32::new(0);
+
+/// How often this process was [cut off](cut_off): endpoints that were made when it was another number
+/// lead nowhere.
+pub(crate) fn cuts() -> u32 {
+    CUTS.load(Ordering::Relaxed)
+}
 
 fn listed() -> MutexGuard<'static, BTreeSet<RawFd>> {
     LISTED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,6 +62,7 @@ impl Drop for Endpoint {
 ///
 /// The descriptors stay open, as they have owners in the copied memory, but lead nowhere.
 pub(crate) fn cut_off(others: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    CUTS.fetch_add(1, Ordering::Relaxed);
     let mut endpoints = std::mem::take(&mut *listed());
     endpoints.extend(others.iter().map(AsRawFd::as_raw_fd));
     if !endpoints.is_empty() {

@@ -17,8 +17,8 @@ pub(crate) use handles::{
     Handle, deserialize_fd, deserialize_handle, serialize_fd, serialize_handle, serialize_move,
 };
 pub(crate) use packet::{
-    Kind, Package, Packet, Parcel, RecvFailure, SendFailure, next_tag, prepare, recv, recv_then,
-    send,
+    INLINE_MAX, Kind, Next, Package, Packet, Parcel, RecvFailure, SendFailure, next, next_tag,
+    prepare, recv, recv_then, send,
 };
 pub(crate) use scratch::Scratch;
 

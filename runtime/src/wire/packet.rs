@@ -23,7 +23,7 @@ const HEADER: usize = 16;
 ///
 /// A packet must fit into a socket's buffer (208 KiB by default) or it can never be sent, and two
 /// should, so that sender and receiver overlap.
-pub(super) const INLINE_MAX: usize = 64 << 10;
+pub(crate) const INLINE_MAX: usize = 64 << 10;
 
 /// The payload is in a sealed file, which is the first descriptor.
 const IN_FILE: u8 = 1;
@@ -76,7 +76,9 @@ impl fmt::Display for RecvFailure {
 impl From<Errno> for SendFailure {
     fn from(error: Errno) -> Self {
         match error {
-            Errno::EPIPE | Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOTCONN => Self::Disconnected,
+            Errno::EPIPE | Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOTCONN => {
+                Self::Disconnected
+            }
             Errno::ETOOMANYREFS => Self::Os(io::Error::other(
                 "too many descriptors of this user are on their way already: let some be received, \
                  or raise the limit of open files (`ulimit -n`)",
@@ -116,10 +118,29 @@ pub(crate) fn send(
 /// The number of the packet that is next to be received; `None` if there is none, or it is none of
 /// ours.
 pub(crate) fn next_tag(socket: BorrowedFd<'_>) -> nix::Result<Option<u16>> {
+    Ok(match next(socket)? {
+        Next::Packet(_, tag) => Some(tag),
+        _ => None,
+    })
+}
+
+/// What is next to be received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Nothing,
+    /// What begins as a packet of ours, with this number.
+    Packet(Kind, u16),
+    /// Anything else, or the end of the stream.
+    Other,
+}
+
+/// Looks at the packet that is next to be received.
+pub(crate) fn next(socket: BorrowedFd<'_>) -> nix::Result<Next> {
     let mut start = [0; 4];
     match socket::peek(socket, &mut start) {
-        Ok(4) => Ok(Some(u16::from_le_bytes([start[2], start[3]]))),
-        Ok(_) | Err(Errno::EAGAIN) => Ok(None),
+        Ok(4) => Ok(Next::Packet(Kind(start[0]), u16::from_le_bytes([start[2], start[3]]))),
+        Ok(_) => Ok(Next::Other),
+        Err(Errno::EAGAIN) => Ok(Next::Nothing),
         Err(other) => Err(other),
     }
 }

@@ -1,4 +1,4 @@
-//! The memory of a queue's ring: a file that grows and shrinks, mapped piece by piece.
+//! The memory of a ring: a file, or a part of one, that grows and shrinks, mapped piece by piece.
 //!
 //! The first piece has [`FIRST`] bytes, the second as many, and each after it as many as all before
 //! it. So the memory can double without being mapped anew, and what was mapped once stays: nobody need
@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use nix::fcntl::SealFlag;
 use nix::sys::stat::fstat;
@@ -21,18 +21,21 @@ use crate::wire::endpoint::Endpoint;
 
 /// The size of the first piece.
 pub(crate) const FIRST: usize = 64 << 10;
-/// The size of all pieces.
-pub(crate) const MAX: usize = FIRST << (PIECES - 1);
-
 const PIECES: usize = 18;
 
 #[derive(Debug)]
 pub(crate) struct Store {
-    file: Endpoint,
+    file: Arc<Endpoint>,
+    /// Where it begins in the file.
+    base: usize,
+    max: usize,
     pieces: [OnceLock<Mapping>; PIECES],
 }
 
 impl Store {
+    /// The size of all pieces.
+    pub(crate) const MAX: usize = FIRST << (PIECES - 1);
+
     /// Memory for a ring of [`FIRST`] bytes.
     pub(crate) fn create() -> Result<Self> {
         let file = memfd::create("offspring-queue")
@@ -44,23 +47,34 @@ impl Store {
     }
 
     pub(crate) fn of(file: OwnedFd) -> Self {
-        Self { file: Endpoint::new(file), pieces: [const { OnceLock::new() }; PIECES] }
+        Self::part_of(Arc::new(Endpoint::new(file)), 0, Self::MAX)
+    }
+
+    /// Memory for a ring of up to `max` bytes, from `base` on, a multiple of a page. There is none yet.
+    pub(crate) fn part_of(file: Arc<Endpoint>, base: usize, max: usize) -> Self {
+        Self { file, base, max, pieces: [const { OnceLock::new() }; PIECES] }
     }
 
     pub(crate) fn file(&self) -> &Endpoint {
         &self.file
     }
 
+    /// How many bytes it can have.
+    #[inline]
+    pub(crate) fn max(&self) -> usize {
+        self.max
+    }
+
     /// Has memory ready up to there.
     pub(crate) fn grow(&self, from: usize, to: usize) -> Result<()> {
-        memfd::allocate_range(self.file.as_fd(), from, to)
+        memfd::allocate_range(self.file.as_fd(), self.base + from, self.base + to)
             .map_err(|error| Error::shared_memory(to, error))
     }
 
     /// Gives the memory between these two back to the system.
     pub(crate) fn give_back(&self, from: usize, to: usize) {
         // If it cannot, it stays: that harms nobody.
-        let _ = memfd::give_back(self.file.as_fd(), from, to);
+        let _ = memfd::give_back(self.file.as_fd(), self.base + from, self.base + to);
     }
 
     /// Where the piece begins in which this offset is, and where it ends.
@@ -80,7 +94,7 @@ impl Store {
     #[inline]
     pub(crate) fn at(&self, offset: usize, len: usize) -> io::Result<NonNull<u8>> {
         let (from, to) = Self::piece(offset);
-        if offset + len > to || to > MAX {
+        if offset + len > to || to > self.max {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let index = if from == 0 { 0 } else { (from / FIRST).ilog2() as usize + 1 };
@@ -97,10 +111,10 @@ impl Store {
         let file = self.file.as_fd();
         // It cannot shrink, so that what is there once does not vanish.
         let sealed = memfd::is_sealed(file, SealFlag::F_SEAL_SHRINK);
-        if !sealed || fstat(file)?.st_size < to as i64 {
+        if !sealed || fstat(file)?.st_size < (self.base + to) as i64 {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let piece = Mapping::writable_at(file, from, to - from)?;
+        let piece = Mapping::writable_at(file, self.base + from, to - from)?;
         // If another thread was quicker, this one goes.
         Ok(self.pieces[index].get_or_init(|| piece))
     }

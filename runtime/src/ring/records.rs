@@ -1,8 +1,10 @@
-//! The ring: records one after the other, that producers append and consumers take.
+//! The records, one after the other, that producers append and consumers take.
 //!
 //! Two mutexes, one for each side; who is killed under one of them leaves nothing to be mended, since
 //! each operation comes about by the store of one number, a [`Position`], after everything else:
-//! `README.md` goes through the steps.
+//! the queue's `README.md` goes through the steps.
+//!
+//! Who takes both mutexes takes that of the producers first, or does not wait for it.
 
 #![allow(unsafe_code)]
 
@@ -11,25 +13,22 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::store::{FIRST, MAX, Store};
-use crate::error::{Error, Result};
-use crate::sync::gate::Gate;
+use super::store::{FIRST, Store};
+use crate::error::Error;
 use crate::sync::raw::{Guard, RawMutex, Taken};
 use crate::sys::poll::Wait;
 
 /// Records begin at multiples of this, in bytes.
 const UNIT: usize = 16;
-/// How many places a queue has at first for those that say that they wait.
-const FIRST_PLACES: u32 = 8;
 /// A ring of more than this gives memory back when it is empty.
 const KEPT: usize = 4 << 20;
 
 /// How far a side of the ring has come, as one number: where, in units, and how many items. Both go
 /// round at 2³², which is a multiple of every length of the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) at: u32,
-    pub(super) count: u32,
+pub(crate) struct Position {
+    pub(crate) at: u32,
+    pub(crate) count: u32,
 }
 
 impl Position {
@@ -90,75 +89,46 @@ impl Side {
     }
 }
 
-/// What a queue consists of in shared memory, beside its records.
+/// What a ring consists of in shared memory, beside its records. All zeros are one that is empty, takes
+/// any number of records, and has no memory for one yet.
 #[derive(Debug)]
 #[repr(C)]
-pub(super) struct State {
+pub(crate) struct State {
     put: Side,
     tail: Line,
     get: Side,
     head: Line,
-    /// Where consumers wait for items.
-    pub(super) items: Gate,
-    /// Where producers wait for room.
-    pub(super) room: Gate,
-    /// Where those wait who want all items to be done.
-    pub(super) finished: Gate,
-    /// Grows when a process wakes that said that it waits.
-    pub(super) wakings: AtomicU32,
-    /// Grows when all who had the queue waited for it, so that all are told.
-    pub(super) verdicts: AtomicU32,
-    /// How many places there are for those that say that they wait.
-    pub(super) places: AtomicU32,
-    /// How many items were [done](crate::Queue::task_done), going round at 2³².
-    pub(super) done: AtomicU32,
-    /// Somebody waits for the bell, and not at the gate.
-    pub(super) bell_wanted: AtomicU32,
-    /// The number of the next item that goes beside the ring.
+    /// The number of the next record that travels beside the ring.
     next_tag: AtomicU32,
-    pub(super) closed: AtomicU32,
-    /// How many items it takes; 0 for any number.
+    /// How many records it takes; 0 for any number.
     capacity: u32,
-    /// How long the ring is, in units. Changed under both mutexes.
-    len: AtomicU32,
     /// How much of the file may have memory, in bytes. Changed under both mutexes.
     allocated: AtomicU64,
+    /// How long the ring is, in units; 0 before there is memory. Changed under both mutexes.
+    len: AtomicU32,
 }
 
 impl State {
-    /// `None` for any number of items.
-    pub(super) fn new(capacity: Option<u32>) -> Self {
+    /// With memory that is there already. `None` for any number of records.
+    pub(crate) fn new(capacity: Option<u32>) -> Self {
         Self {
             put: Side::new(),
             tail: Line(AtomicU64::new(0)),
             get: Side::new(),
             head: Line(AtomicU64::new(0)),
-            items: Gate::new(),
-            room: Gate::new(),
-            finished: Gate::new(),
-            wakings: AtomicU32::new(0),
-            verdicts: AtomicU32::new(0),
-            places: AtomicU32::new(FIRST_PLACES),
-            done: AtomicU32::new(0),
-            bell_wanted: AtomicU32::new(0),
             next_tag: AtomicU32::new(0),
-            closed: AtomicU32::new(0),
             capacity: capacity.unwrap_or(0),
-            len: AtomicU32::new((FIRST / UNIT) as u32),
             allocated: AtomicU64::new(FIRST as u64),
+            len: AtomicU32::new((FIRST / UNIT) as u32),
         }
     }
 
-    pub(super) fn capacity(&self) -> Option<u32> {
+    pub(crate) fn capacity(&self) -> Option<u32> {
         (self.capacity > 0).then_some(self.capacity)
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst) != 0
-    }
-
-    /// How many items are in it.
-    pub(super) fn count(&self) -> u32 {
+    /// How many records are in it.
+    pub(crate) fn count(&self) -> u32 {
         let mut head = Position::load(&self.head.0);
         loop {
             // The head first: it never overtakes a tail that is read after it. And again, or all that
@@ -172,26 +142,37 @@ impl State {
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    /// Whether nothing is in it.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // The head first, as above.
+        let head = self.head.0.load(Ordering::SeqCst);
+        self.tail.0.load(Ordering::SeqCst) == head
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
         self.capacity > 0 && self.count() >= self.capacity
     }
 
-    /// Whether all items that were put are done.
-    pub(super) fn is_finished(&self) -> bool {
-        self.done.load(Ordering::SeqCst) == self.ever_put()
+    /// How many records were ever put, going round at 2³².
+    pub(crate) fn ever_put(&self) -> u32 {
+        Position::load(&self.tail.0).count
     }
 
-    /// How many items were ever put, going round at 2³².
-    pub(super) fn ever_put(&self) -> u32 {
-        Position::load(&self.tail.0).count
+    /// How many bytes of its memory have records in them, more or less.
+    pub(crate) fn used(&self) -> usize {
+        let head = Position::load(&self.head.0);
+        Position::load(&self.tail.0).at.wrapping_sub(head.at) as usize * UNIT
     }
 }
 
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(crate) enum What {
     /// An item, whose bytes follow.
     Item,
+    /// The same, of another kind: plain bytes.
+    Bytes,
     /// An item that travels beside the ring, with this number.
     Beside(u16),
 }
@@ -200,6 +181,7 @@ const ITEM: u32 = 1;
 const BESIDE: u32 = 2;
 /// Nothing: the record after it would not fit into what is left of a piece.
 const FILLER: u32 = 3;
+const BYTES: u32 = 4;
 
 /// What comes before the bytes of a record.
 #[derive(Debug, Clone, Copy)]
@@ -217,31 +199,43 @@ fn units(bytes: usize) -> usize {
     bytes.div_ceil(UNIT)
 }
 
-/// The ring of one queue, as one process sees it.
+/// A ring, as one process sees it.
 #[derive(Clone, Copy)]
-pub(super) struct Ring<'a> {
-    pub(super) state: &'a State,
-    pub(super) store: &'a Store,
+pub(crate) struct Ring<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) store: &'a Store,
 }
 
 /// Why a side was not entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NotInTime;
+pub(crate) struct NotInTime;
+
+/// Why there is no room for a record.
+#[derive(Debug)]
+pub(crate) enum NoRoom {
+    /// The ring would have to have so many bytes, and must not.
+    Full(usize),
+    /// There is no memory.
+    Failed(Error),
+}
+
+fn failed(error: io::Error) -> NoRoom {
+    NoRoom::Failed(Error::os("map the memory of a ring", error))
+}
 
 impl<'a> Ring<'a> {
     /// Takes the mutex of the producers.
     #[inline]
-    pub(super) fn producing(self, wait: Wait) -> Result<Producing<'a>, NotInTime> {
+    pub(crate) fn producing(self, wait: Wait) -> Result<Producing<'a>, NotInTime> {
         let State { put, tail, .. } = self.state;
-        // SAFETY: the state stays mapped for as long as the queue's handle, which is borrowed, and
-        // the guard is not leaked.
+        // SAFETY: the state stays mapped for as long as it is borrowed, and the guard is not leaked.
         let (inside, taken) = unsafe { put.mutex.enter_within(wait) }.ok_or(NotInTime)?;
         Ok(Producing { ring: self, at: put.position(taken, tail), _inside: inside })
     }
 
     /// Takes the mutex of the consumers.
     #[inline]
-    pub(super) fn consuming(self, wait: Wait) -> Result<Consuming<'a>, NotInTime> {
+    pub(crate) fn consuming(self, wait: Wait) -> Result<Consuming<'a>, NotInTime> {
         let State { get, head, .. } = self.state;
         // SAFETY: as above.
         let (inside, taken) = unsafe { get.mutex.enter_within(wait) }.ok_or(NotInTime)?;
@@ -252,7 +246,7 @@ impl<'a> Ring<'a> {
     #[inline]
     fn offset(self, at: u32) -> usize {
         let len = self.state.len.load(Ordering::Relaxed);
-        (at & (len - 1)) as usize * UNIT
+        (at & len.wrapping_sub(1)) as usize * UNIT
     }
 
     #[inline]
@@ -262,7 +256,7 @@ impl<'a> Ring<'a> {
 }
 
 /// The side of the producers, to oneself.
-pub(super) struct Producing<'a> {
+pub(crate) struct Producing<'a> {
     ring: Ring<'a>,
     /// Up to where it has written; everybody sees what was [published](Self::publish).
     at: Position,
@@ -270,7 +264,7 @@ pub(super) struct Producing<'a> {
 }
 
 /// Where a record is to go.
-pub(super) struct Place {
+pub(crate) struct Place {
     start: NonNull<u8>,
     /// How long its item is.
     payload: usize,
@@ -292,7 +286,7 @@ impl Producing<'_> {
 
     /// Whether there are as many items as there may be.
     #[inline]
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let capacity = self.ring.state.capacity;
         let full = |head: Position| self.at.count.wrapping_sub(head.count) >= capacity;
         capacity > 0 && full(self.head(false)) && full(self.head(true))
@@ -301,11 +295,10 @@ impl Producing<'_> {
     /// Makes room for a record with so many bytes; writing it cannot fail then.
     ///
     /// # Errors
-    /// If there is no memory.
+    /// If the ring is as long as it may be, or there is no memory.
     #[inline]
-    pub(super) fn reserve(&self, payload: usize) -> Result<Place> {
+    pub(crate) fn reserve(&self, payload: usize) -> Result<Place, NoRoom> {
         let filler = self.make_room(payload)?;
-        let failed = |error| Error::os("map the memory of a queue", error);
         let mut filled = 0;
         while filled < filler {
             filled += self.fill(self.at.at.wrapping_add(filled)).map_err(failed)?;
@@ -330,7 +323,7 @@ impl Producing<'_> {
 
     /// Has the ring take a record of so many bytes; gives the units of filler before it.
     #[inline]
-    fn make_room(&self, payload: usize) -> Result<u32> {
+    fn make_room(&self, payload: usize) -> Result<u32, NoRoom> {
         loop {
             let len = self.ring.state.len.load(Ordering::Relaxed) as usize;
             let needed = 1 + units(payload);
@@ -355,10 +348,11 @@ impl Producing<'_> {
 
     /// Writes the record, which nobody sees yet.
     #[inline]
-    pub(super) fn write(&mut self, place: Place, what: What, payload: &[u8]) {
+    pub(crate) fn write(&mut self, place: Place, what: What, payload: &[u8]) {
         assert_eq!(payload.len(), place.payload);
         let (kind, tag) = match what {
             What::Item => (ITEM, 0),
+            What::Bytes => (BYTES, 0),
             What::Beside(tag) => (BESIDE, u32::from(tag)),
         };
         // SAFETY: so much is mapped there, and between the tail and the head, so that nobody but who
@@ -373,17 +367,17 @@ impl Producing<'_> {
 
     /// Has everybody see what was written.
     #[inline]
-    pub(super) fn publish(&self) {
+    pub(crate) fn publish(&self) {
         self.ring.state.put.publish(self.at, &self.ring.state.tail);
     }
 
     /// A number that no item that travels beside the ring has had for long.
-    pub(super) fn new_tag(&self) -> u16 {
+    pub(crate) fn new_tag(&self) -> u16 {
         self.ring.state.next_tag.fetch_add(1, Ordering::SeqCst) as u16
     }
 
     /// Nothing was sent with the number that was last given.
-    pub(super) fn take_tag_back(&self) {
+    pub(crate) fn take_tag_back(&self) {
         self.ring.state.next_tag.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -391,21 +385,23 @@ impl Producing<'_> {
     /// position, but those in every second round of the ring so far are to be in its new half: they are
     /// copied there, where nobody looks before the ring is said to be longer.
     #[cold]
-    fn grow(&self, units: usize) -> Result<()> {
+    fn grow(&self, units: usize) -> Result<(), NoRoom> {
         let Ring { state, store } = self.ring;
-        let failed = |error| Error::os("map the memory of a queue", error);
+        if units * UNIT > store.max() {
+            return Err(NoRoom::Full(units * UNIT));
+        }
         // No consumer waits for anything while it has its mutex.
         let others = self.ring.consuming(Wait::Forever);
         let others = others.map_err(|NotInTime| failed(io::ErrorKind::Deadlock.into()))?;
         while (state.len.load(Ordering::SeqCst) as usize) < units {
             let len = state.len.load(Ordering::SeqCst);
             let bytes = len as usize * UNIT;
-            if bytes * 2 > MAX {
-                let (what, len) = ("bytes in a queue", units * UNIT);
-                return Err(Error::TooLarge { what, len, max: MAX });
+            let longer = if len == 0 { FIRST } else { bytes * 2 };
+            if longer > store.max() {
+                return Err(NoRoom::Full(longer));
             }
-            state.allocated.fetch_max(bytes as u64 * 2, Ordering::SeqCst);
-            store.grow(bytes, bytes * 2)?;
+            state.allocated.fetch_max(longer as u64, Ordering::SeqCst);
+            store.grow(bytes, longer).map_err(NoRoom::Failed)?;
             let mut at = others.at.at;
             while at != self.at.at {
                 let from = self.ring.offset(at);
@@ -420,14 +416,14 @@ impl Producing<'_> {
                 }
                 at = at.wrapping_add((count / UNIT) as u32);
             }
-            state.len.store(len * 2, Ordering::SeqCst);
+            state.len.store((longer / UNIT) as u32, Ordering::SeqCst);
         }
         Ok(())
     }
 }
 
 /// The side of the consumers, to oneself.
-pub(super) struct Consuming<'a> {
+pub(crate) struct Consuming<'a> {
     ring: Ring<'a>,
     /// Up to where it has taken; the room is free that was [published](Self::publish).
     at: Position,
@@ -435,11 +431,11 @@ pub(super) struct Consuming<'a> {
 }
 
 /// A record that is next to be taken.
-pub(super) struct Record<'a> {
-    pub(super) what: What,
-    pub(super) payload: &'a [u8],
+pub(crate) struct Record<'a> {
+    pub(crate) what: What,
+    pub(crate) payload: &'a [u8],
     /// Where the ring goes on after it.
-    pub(super) after: Position,
+    pub(crate) after: Position,
 }
 
 impl<'a> Consuming<'a> {
@@ -448,7 +444,8 @@ impl<'a> Consuming<'a> {
     /// # Errors
     /// `InvalidData` if what is there is no record.
     #[inline]
-    pub(super) fn next(&self) -> io::Result<Option<Record<'_>>> {
+    pub(crate) fn next(&self) -> io::Result<Option<Record<'_>>> {
+        let wrong = || io::Error::from(io::ErrorKind::InvalidData);
         let Ring { state, store } = self.ring;
         let mut head = self.at;
         let mut tail = Position::load(&state.get.other);
@@ -458,12 +455,16 @@ impl<'a> Consuming<'a> {
             if tail.count == head.count {
                 return Ok(None);
             }
+            // Else it would go round and round.
+            if tail.at.wrapping_sub(head.at) > state.len.load(Ordering::Relaxed) {
+                return Err(wrong());
+            }
         }
-        let wrong = || io::Error::from(io::ErrorKind::InvalidData);
         loop {
             // SAFETY: it is mapped, and any bytes are a header.
             let Header { len, kind, tag } = unsafe { self.ring.header(head.at)?.read() };
-            let len = usize::try_from(len).ok().filter(|len| *len <= MAX).ok_or_else(wrong)?;
+            let len =
+                usize::try_from(len).ok().filter(|len| *len <= store.max()).ok_or_else(wrong)?;
             let start = store.at(self.ring.offset(head.at), UNIT + len)?;
             let units = 1 + units(len) as u32;
             if units > tail.at.wrapping_sub(head.at) {
@@ -471,6 +472,7 @@ impl<'a> Consuming<'a> {
             }
             let what = match kind {
                 ITEM => What::Item,
+                BYTES => What::Bytes,
                 BESIDE => What::Beside(tag as u16),
                 FILLER => {
                     head = head.after(units, 0);
@@ -487,19 +489,19 @@ impl<'a> Consuming<'a> {
 
     /// The records before this are taken.
     #[inline]
-    pub(super) fn take(&mut self, after: Position) {
+    pub(crate) fn take(&mut self, after: Position) {
         self.at = after;
     }
 
     /// Frees the room of what was taken.
     #[inline]
-    pub(super) fn publish(&self) {
+    pub(crate) fn publish(&self) {
         self.ring.state.get.publish(self.at, &self.ring.state.head);
     }
 
     /// Gives memory back, if there is much of it, and nothing in it.
     #[inline]
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         let len = self.ring.state.len.load(Ordering::Relaxed) as usize * UNIT;
         if len > KEPT && self.ring.state.count() == 0 {
             self.shrink();
