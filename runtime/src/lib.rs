@@ -48,6 +48,7 @@
 //! | know who one is | [`current`], [`parent`], [`cpu_count`] | `current_process`, `parent_process`, `cpu_count` |
 //! | talk | [`pipe()`], [`duplex`], [`Sender`], [`Receiver`], [`Duplex`] | `Pipe` |
 //! | hand out work, collect results | [`Queue`] | `Queue`, `JoinableQueue`, `SimpleQueue` |
+//! | map over all cores | [`Pool`], [`Job`], [`TaskError`] | `Pool`, `ProcessPoolExecutor` |
 //! | send files and sockets | [`Fd`] | `reduction.DupFd`, picklable sockets |
 //! | share memory | [`shm`]: [`Shared`](shm::Shared), [`SharedSlice`](shm::SharedSlice), [`SharedMut`](shm::SharedMut) | `Value`, `Array`, `shared_memory` |
 //! | lock, wait, count | [`sync`]: [`Mutex`](sync::Mutex), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Event`](sync::Event), [`Barrier`](sync::Barrier) and more | `Lock`, `Condition`, `Semaphore`, `Event`, `Barrier` |
@@ -67,9 +68,9 @@
 //! - **A message arrives whole or not at all**, whoever is killed while sending or receiving.
 //! - **Nobody waits for the dead**: a lock whose holder was killed is there at once, and says who it
 //!   was; its permits come back; whoever waits at a barrier is told ([`sync`]). A queue loses at most
-//!   the item in the hands of the killed, and says when nobody is left.
+//!   the item in the hands of the killed, and says when nobody is left; a pool, the task.
 //! - **Nothing leaks**: no names in any file system, no descriptor in a child that it was not given,
-//!   no zombies, no helper threads. One helper process, the [fork server](StartMethod::Forkserver),
+//!   no zombies, no helper threads, but for one of each [`Pool`]. One helper process, the [fork server](StartMethod::Forkserver),
 //!   ends with its owner.
 //! - **Threads do no harm**: by default nothing is forked that has any.
 //!
