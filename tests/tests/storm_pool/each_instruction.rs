@@ -10,7 +10,7 @@ use offspring::sync::Event;
 use offspring::{Pool, TaskError, process};
 use tests::each_start_method;
 use tests::pidfd;
-use tests::steps::{self, Steps, sweep_all_over};
+use tests::steps::{self, Steps, sweep, sweep_all_over};
 use tests::tasks::{KILLED, died, pid, square, squares, text};
 
 /// Whether this process takes its steps.
@@ -111,12 +111,12 @@ each_start_method! {
 
     only [forkserver Forkserver]
     fn between_two_tasks_with_handles() {
-        sweep_all_over("handles", |steps| dies(steps, Shape { handle: true, ..SMALL }))?;
+        sweep("handles", |steps| dies(steps, Shape { handle: true, ..SMALL }))?;
     }
 
     only [forkserver Forkserver]
     fn between_two_tasks_with_handles_and_retries() {
-        sweep_all_over("handles", |steps| dies(steps, Shape { handle: true, retries: 1, ..SMALL }))?;
+        sweep("handles", |steps| dies(steps, Shape { handle: true, retries: 1, ..SMALL }))?;
     }
 
     only [forkserver Forkserver]
