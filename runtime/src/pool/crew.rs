@@ -35,13 +35,15 @@ pub(super) struct Member {
     pub(super) socket: Endpoint,
     /// It is killed for this task: the chunk, the index in it.
     sentence: Option<(u32, u32, Sentence)>,
+    /// Why it is of no use, as it has said.
+    useless: Option<String>,
     pub(super) record: WorkerRecord,
 }
 
 impl Member {
     pub(super) fn new(child: Child<()>, socket: Endpoint, started: Instant) -> Self {
         let record = WorkerRecord::new(child.name(), child.pid(), started);
-        Self { child, socket, sentence: None, record }
+        Self { child, socket, sentence: None, useless: None, record }
     }
 }
 
@@ -53,9 +55,8 @@ pub(super) struct Crew {
     target: usize,
     rules: Rules,
     has_initializer: bool,
-    /// How many were started and never got to work, one after the other; and why the last one did not.
+    /// How many were started and never got to work, one after the other.
     useless: u32,
-    why_useless: Option<String>,
     /// How many were ever started.
     pub(super) started: u64,
     /// Those that are being started.
@@ -70,7 +71,6 @@ impl Crew {
             rules,
             has_initializer,
             useless: 0,
-            why_useless: None,
             started: 0,
             starting: 0,
         }
@@ -190,8 +190,11 @@ impl Crew {
     /// A worker has said why it is of no use.
     pub(super) fn note_useless(&mut self, worker: usize, reason: String) {
         let (name, pid) = self.who(worker);
-        self.why_useless =
-            Some(format!("the initializer failed in worker '{name}' (pid {pid}): {reason}"));
+        if let Some(Some(member)) = self.members.get_mut(worker) {
+            let reason =
+                format!("the initializer failed in worker '{name}' (pid {pid}): {reason}");
+            member.useless = Some(reason);
+        }
     }
 
     /// A worker has ended that was at work, or never got so far. Gives the reason if it is time to give
@@ -208,7 +211,8 @@ impl Crew {
         }
         self.useless += 1;
         let (name, pid) = self.who(worker);
-        let reason = self.why_useless.take().unwrap_or_else(|| {
+        let said = self.members.get_mut(worker).and_then(|member| member.as_mut()?.useless.take());
+        let reason = said.unwrap_or_else(|| {
             let how = status.map_or("how is not known".into(), |status| status.to_string());
             format!(
                 "worker '{name}' (pid {pid}) ended before it was ready ({how}): \
