@@ -153,6 +153,10 @@ def main():
         round_trips(multiprocessing.get_context("fork"), count)
     elif work.startswith("E"):
         one_way(multiprocessing.get_context("fork"), work, variant, count)
+    elif work[0] in "CD" or work == "B2":
+        import peers_pools
+
+        peers_pools.run(work, variant, count)
     elif work.startswith("F"):
         import peers_queues
 

@@ -61,6 +61,10 @@ const OUR_LOCKS: &[&str] = &[
 ];
 const SEGMENTS: &[&str] = &["M1", "M2", "M2s"];
 const H1: &[&str] = &["H1"];
+const POOLS: &[&str] = &["C1", "C2", "C3", "C4", "D1", "D3", "B2"];
+const LASTING_POOLS: &[&str] = &["C1", "C2", "C3", "C4", "D1", "D3"];
+const MAPS: &[&str] = &["C1", "C3", "C4"];
+const SINGLE_TASKS: &[&str] = &["C2", "D1", "D3"];
 
 const fn peer(
     name: &'static str,
@@ -82,6 +86,7 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("ours, pipe", OURS, "pipe", PIPES, 1.0),
     peer("ours, recv_bytes_into", OURS, "into", BYTES, 1.0),
     peer("ours, recv_bytes", OURS, "vec", BYTES, 1.0),
+    peer("ours, Pool", OURS, "pool", POOLS, 1.0),
     peer("ours, Queue", OURS, "queue", OUR_QUEUES, 1.0),
     peer("ours, Queue, serialize_bytes", OURS, "queue", QUEUE_BYTES, 1.0),
     peer("ours", OURS, "locks", OUR_LOCKS, 1.0),
@@ -108,6 +113,8 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("limit: mapped before, only summed", RAW, "mapped", H1, 1.0),
     peer("procspawn", PROCSPAWN, "", PROCESSES, 0.1),
     peer("procspawn, Pool", PROCSPAWN, "", H1, 1.0),
+    peer("procspawn, Pool", PROCSPAWN, "", MAPS, 1.0),
+    peer("procspawn, Pool", PROCSPAWN, "", SINGLE_TASKS, 0.2),
     peer("ipc-channel", IPC_CHANNEL, "", PIPES, 0.5),
     peer("ipc-channel", IPC_CHANNEL, "", IPC_QUEUES, 0.5),
     peer("ipc-channel, bytes", IPC_CHANNEL, "", BYTES, 0.5),
@@ -118,6 +125,14 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("Python fork", Program::Python, "fork", PROCESSES, 0.05),
     peer("Python forkserver", Program::Python, "forkserver", PROCESSES, 0.02),
     peer("Python spawn", Program::Python, "spawn", PROCESSES, 0.01),
+    peer("Python Pool, fork", Program::Python, "pool-fork", MAPS, 1.0),
+    peer("Python Pool, fork", Program::Python, "pool-fork", SINGLE_TASKS, 0.2),
+    peer("Python Pool, fork", Program::Python, "pool-fork", &["B2"], 0.1),
+    peer("Python Pool, forkserver", Program::Python, "pool-forkserver", MAPS, 1.0),
+    peer("Python Pool, forkserver", Program::Python, "pool-forkserver", SINGLE_TASKS, 0.2),
+    peer("Python Pool, forkserver", Program::Python, "pool-forkserver", &["B2"], 0.02),
+    peer("Python ProcessPoolExecutor", Program::Python, "futures", MAPS, 1.0),
+    peer("Python ProcessPoolExecutor", Program::Python, "futures", SINGLE_TASKS, 0.2),
     peer("Python Pipe, send", Program::Python, "values", PIPES, 0.2),
     peer("Python Pipe, send_bytes", Program::Python, "bytes", BYTES, 0.2),
     peer("Python Queue", Program::Python, "Queue", PYTHON_QUEUES, 0.2),
@@ -130,6 +145,7 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("Python SharedMemory, born there", Program::Python, "born", H1, 1.0),
     peer("Python Pipe, pickled", Program::Python, "pickled", H1, 1.0),
     peer("std::thread", THREADS, "", STARTS, 1.0),
+    peer("threads, rayon", THREADS, "rayon", LASTING_POOLS, 1.0),
     peer("threads, std mpsc", THREADS, "mpsc", &["E1", "E1p", "E5"], 1.0),
     peer("threads, std mpsc", THREADS, "mpsc", ANSWERS, 1.0),
     peer("threads, std mpsc", THREADS, "mpsc", ONE_TO_ONE, 10.0),

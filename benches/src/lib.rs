@@ -15,6 +15,7 @@ pub mod locks;
 pub mod measure;
 pub mod memory;
 pub mod message;
+pub mod pools;
 pub mod queues;
 pub mod round;
 pub mod sums;

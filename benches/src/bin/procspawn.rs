@@ -1,6 +1,6 @@
 //! procspawn: executes its program anew for each closure. It has no pipes.
 
-use benches::{Round, measure, memory, sums};
+use benches::{Round, measure, memory, pools, sums};
 
 fn main() {
     procspawn::init();
@@ -11,6 +11,9 @@ fn main() {
         memory::figures(child.pid().unwrap());
         child.kill().unwrap();
         return;
+    }
+    if round.work.starts_with(['C', 'D']) {
+        return pool(&round);
     }
     if round.work == "H1" {
         let pool = procspawn::Pool::new(1).unwrap();
@@ -23,4 +26,42 @@ fn main() {
     }
     let start = || procspawn::spawn(7u64, |number| number);
     measure::starts(&round, start, |child| assert_eq!(child.join().unwrap(), 7));
+}
+
+fn pool(round: &Round) {
+    let pool = procspawn::Pool::new(pools::WORKERS).unwrap();
+    match round.work.as_str() {
+        // It has no map: one task for each share of the numbers, or for each number.
+        "C1" => pools::map(round, |count| {
+            let share = count.div_ceil(pools::WORKERS as u64);
+            let shares: Vec<_> = (0..count)
+                .step_by(share as usize)
+                .map(|from| {
+                    pool.spawn((from, count.min(from + share)), |(from, to)| {
+                        (from..to).map(pools::square).collect::<Vec<u64>>()
+                    })
+                })
+                .collect();
+            let squares = shares.into_iter().flat_map(|share| share.join().unwrap());
+            squares.fold(0, u64::wrapping_add)
+        }),
+        "C2" => pools::map(round, |count| {
+            let tasks: Vec<_> = (0..count).map(|x| pool.spawn(x, pools::square)).collect();
+            tasks.into_iter().map(|task| task.join().unwrap()).fold(0, u64::wrapping_add)
+        }),
+        "D1" | "D3" => {
+            let mut x = 0;
+            measure::round_trips(round, || {
+                x += 1;
+                assert_eq!(pool.spawn(x, pools::square).join().unwrap(), pools::square(x));
+            });
+        }
+        _ => pools::efficiency(round, |naps| {
+            let tasks: Vec<_> =
+                naps.into_iter().map(|millis| pool.spawn(millis, pools::nap)).collect();
+            for task in tasks {
+                task.join().unwrap();
+            }
+        }),
+    }
 }

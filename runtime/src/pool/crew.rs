@@ -191,8 +191,7 @@ impl Crew {
     pub(super) fn note_useless(&mut self, worker: usize, reason: String) {
         let (name, pid) = self.who(worker);
         if let Some(Some(member)) = self.members.get_mut(worker) {
-            let reason =
-                format!("the initializer failed in worker '{name}' (pid {pid}): {reason}");
+            let reason = format!("the initializer failed in worker '{name}' (pid {pid}): {reason}");
             member.useless = Some(reason);
         }
     }

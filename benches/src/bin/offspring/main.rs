@@ -1,9 +1,10 @@
 //! Ours: every start method, pipes with values and with bytes, queues, locks, shared memory.
 //!
 //! - here: processes and pipes
-//! - [`queues`], [`locks`], [`shared`]: the rest
+//! - [`pools`], [`queues`], [`locks`], [`shared`]: the rest
 
 mod locks;
+mod pools;
 mod queues;
 mod shared;
 
@@ -66,6 +67,8 @@ fn main() -> offspring::Result<()> {
     match round.work.as_str() {
         "I" => idle(&round),
         "E1" => round_trips(&round),
+        "B2" => pools::run(&round),
+        work if work.starts_with(['C', 'D']) => pools::run(&round),
         work if work.starts_with('F') => queues::run(&round),
         work if work.starts_with(['G', 'S']) => locks::run(&round),
         work if work.starts_with(['M', 'H']) => shared::run(&round),

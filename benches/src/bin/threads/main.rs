@@ -1,6 +1,7 @@
 //! Threads in place of processes, for comparison: nothing is copied, and nothing is isolated.
 
 mod locks;
+mod pools;
 mod queues;
 
 use std::sync::{Arc, mpsc};
@@ -47,6 +48,7 @@ fn main() {
             let receive = move || message::look(&Block::into_owned(rx.recv().unwrap()));
             one_way(&round, || tx.send(Block::from(bytes)).unwrap(), receive);
         }
+        (work, _) if work.starts_with(['C', 'D']) => pools::run(&round),
         (work, _) if work.starts_with('F') => queues::run(&round),
         (work, _) if work.starts_with(['G', 'S']) => locks::run(&round),
         ("H1", _) => hand_over(&round),
