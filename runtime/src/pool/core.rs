@@ -18,7 +18,7 @@ use super::arena::Arena;
 use super::batch::Ending;
 use super::board::Board;
 use super::crew::{Crew, Member};
-use super::dispatch::{BatchId, Desks, Limits, Phase, State};
+use super::dispatch::{BatchId, Desks, FOREIGN, Limits, Phase, State};
 use super::error::PoolError;
 use super::stats::Records;
 use super::worker::{Call, Rules, Worker};
@@ -112,11 +112,15 @@ impl Core {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_foreign() {
+            state.disown();
+        }
+        state
     }
 
     pub(super) fn desks<'a>(&'a self, state: &'a mut State) -> Desks<'a> {
-        Desks { state, board: &self.board }
+        Desks { state, board: &self.board, foreign: self.is_foreign() }
     }
 
     pub(super) fn board(&self) -> &Board {
@@ -159,7 +163,7 @@ impl Core {
             if let Some(found) = look(&mut desks) {
                 break Some(found);
             }
-            if wait == Wait::Never || wait.is_over() {
+            if wait == Wait::Never || wait.is_over() || self.is_foreign() {
                 break None;
             }
             if !state.callbacks.is_empty() {
@@ -208,6 +212,9 @@ impl Core {
 
     /// Somebody is to listen from now on: another that waits, or the pool's thread.
     pub(super) fn hand_over(&self, state: &mut State) {
+        if self.is_foreign() {
+            return;
+        }
         let elsewhere = !self.is_keeper();
         let watch = state.has_limits() && !state.watched && state.backlog() > 0;
         let hire = self.settings.rules.idle_timeout.is_some() && !self.to_hire(state).is_empty();
@@ -406,6 +413,9 @@ impl Core {
 
     /// No more tasks are taken.
     pub(super) fn close(&self) {
+        if self.is_foreign() {
+            return;
+        }
         let mut state = self.lock();
         if state.phase == Phase::Open {
             state.phase = Phase::Closing;
@@ -416,6 +426,9 @@ impl Core {
 
     /// Ends everything, at once.
     pub(super) fn terminate(&self) {
+        if self.is_foreign() {
+            return;
+        }
         let mut state = self.lock();
         if !matches!(state.phase, Phase::Ending | Phase::Failed(_)) {
             state.phase = Phase::Ending;
@@ -432,6 +445,9 @@ impl Core {
     pub(super) fn await_end(&self) -> Result<(), PoolError> {
         if self.is_keeper() {
             return Ok(());
+        }
+        if self.is_foreign() {
+            return Err(PoolError { reason: FOREIGN.into() });
         }
         self.wait_for(Wait::Forever, None, |desks| {
             let over = desks.state.phase != Phase::Open && desks.state.crew.len() == 0;
@@ -459,6 +475,9 @@ impl Core {
 
     /// Has there be so many workers.
     pub(super) fn resize(&self, change: impl FnOnce(usize) -> usize) -> Result<usize> {
+        if self.is_foreign() {
+            return Err(Error::os("change a pool", std::io::Error::other(FOREIGN)));
+        }
         let mut state = self.lock();
         let before = state.crew.target();
         let target = change(before);

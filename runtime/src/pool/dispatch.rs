@@ -110,7 +110,12 @@ impl std::fmt::Debug for State {
 pub(super) struct Desks<'a> {
     pub(super) state: &'a mut State,
     pub(super) board: &'a Object<Board, ()>,
+    /// This process is a copy of the one whose pool it is: it must not touch the board.
+    pub(super) foreign: bool,
 }
+
+/// What a copy of the pool's process is told.
+pub(super) const FOREIGN: &str = "it belongs to the process that this one is a copy of";
 
 impl State {
     pub(super) fn new(arena: Arena, crew: Crew, limits: Limits, records: Records) -> Self {
@@ -140,6 +145,15 @@ impl State {
 
     pub(super) fn arena(&self) -> &Arena {
         &self.arena
+    }
+
+    /// In a copy of the pool's process: nothing will ever come of what is on its way.
+    pub(super) fn disown(&mut self) {
+        let reason = || Ending::Failed(FOREIGN.into());
+        self.phase = Phase::Failed(FOREIGN.into());
+        for batch in self.batches.values_mut().filter(|batch| !batch.is_done()) {
+            batch.ending = Some(reason());
+        }
     }
 
     pub(super) fn batch(&mut self, id: BatchId) -> Option<&mut Batch> {
@@ -220,6 +234,9 @@ impl State {
 impl Desks<'_> {
     /// Ends everything that is not done.
     pub(super) fn end_all(&mut self, ending: &Ending) {
+        if self.foreign {
+            return;
+        }
         let board = self.board.state();
         let State { ready, flights, batches, arena, .. } = &mut *self.state;
         ready.clear();
@@ -271,6 +288,9 @@ impl Desks<'_> {
 
     /// Puts chunks on the board, as many as should be there.
     pub(super) fn put_up(&mut self) {
+        if self.foreign {
+            return;
+        }
         let board = self.board.state();
         let workers = self.state.crew.target();
         let mut new = 0;
@@ -351,14 +371,19 @@ impl Desks<'_> {
 
     /// Whether a worker has left a reply that was not taken.
     pub(super) fn any_replies(&self) -> bool {
-        self.state
-            .crew
-            .present()
-            .any(|worker| self.desk(worker).is_some_and(|desk| desk.unread() > 0))
+        !self.foreign
+            && self
+                .state
+                .crew
+                .present()
+                .any(|worker| self.desk(worker).is_some_and(|desk| desk.unread() > 0))
     }
 
     /// Takes all replies, and sees to what follows from them.
     pub(super) fn take_replies(&mut self) {
+        if self.foreign {
+            return;
+        }
         let present: Vec<_> = self.state.crew.present().collect();
         for worker in present {
             self.take_replies_of(worker);
@@ -629,6 +654,9 @@ impl Desks<'_> {
     /// What a batch has from this input on does not matter any more: what is not begun never is.
     /// `kill`: and what is begun is ended.
     pub(super) fn forget_from(&mut self, id: BatchId, index: usize, kill: bool) {
+        if self.foreign {
+            return;
+        }
         let Some(batch) = self.state.batches.get_mut(&id) else { return };
         batch.end = batch.end.min(index);
         batch.forget_from(index);
