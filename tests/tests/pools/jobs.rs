@@ -150,6 +150,51 @@ each_start_method! {
         assert_eq!(pool.submit(pid()).wait()?, worker);
         assert_eq!(pool.stats().workers[0].pid, worker);
     }
+
+    only [forkserver Forkserver, spawn Spawn]
+    fn wait_is_told_of_jobs_among_other_things() {
+        let pool = Pool::new(2)?;
+        let (long, (tx, rx)) = (pool.submit(nap(600_000)), offspring::pipe::<u64>()?);
+        let quick = pool.submit(square(3));
+        assert_eq!(offspring::wait(&[&long, &rx, &quick], None)?, [2]);
+        assert_eq!(offspring::wait(&[&long, &quick, &rx], AMPLE)?, [1]); // and stays so
+        assert_eq!(quick.wait()?, 9);
+        assert_eq!(offspring::wait(&[&long, &rx], SHORT)?, []);
+        let said = pool.submit(say(tx, 5));
+        assert!(offspring::wait(&[&long, &rx], AMPLE)? == [1]);
+        assert_eq!(rx.recv()?, 5);
+        said.wait()?;
+        long.cancel();
+        assert_eq!(offspring::wait(&[&long], AMPLE)?, [0]);
+        assert!(long.wait().is_err());
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    fn a_task_sees_that_it_is_overdue_and_another_is_not() {
+        let limit = Duration::from_millis(50);
+        let pool = Pool::builder().workers(2).soft_timeout(limit).build()?;
+        let begin = Instant::now();
+        let other = pool.submit(overdue_at_once());
+        assert_eq!(pool.apply(until_overdue())?, 1);
+        assert!(begin.elapsed() >= limit);
+        assert!(!other.wait()?);
+        assert!(!pool.apply(overdue_at_once())?, "it is about one task, and not about its worker");
+        assert!(pool.map(|_| until_overdue(), 0..4)?.iter().all(|seen| *seen == 1));
+        assert!(!offspring::is_overdue());
+    }
+}
+
+#[process]
+fn until_overdue() -> u32 {
+    while !offspring::is_overdue() {
+        std::thread::yield_now();
+    }
+    1
+}
+
+#[process]
+fn overdue_at_once() -> bool {
+    offspring::is_overdue()
 }
 
 #[process]
