@@ -1,8 +1,8 @@
 """Python's multiprocessing, as a peer: `peers.py WORK VARIANT COUNT`, as the Rust peers.
 
 VARIANT is a start method, or for E what is sent: `values` (send) or `bytes` (send_bytes), for F the
-kind of queue. F, G, S, M and H1 are in `peers_queues.py`, `peers_locks.py` and `peers_memory.py`,
-which a child that is spawned need not import.
+kind of queue. B2, C, D and Iw are in `peers_pools.py`, F, G, S, M and H1 in `peers_queues.py`,
+`peers_locks.py` and `peers_memory.py`, which a child that is spawned need not import.
 """
 
 import multiprocessing
@@ -153,7 +153,7 @@ def main():
         round_trips(multiprocessing.get_context("fork"), count)
     elif work.startswith("E"):
         one_way(multiprocessing.get_context("fork"), work, variant, count)
-    elif work[0] in "CD" or work == "B2":
+    elif work[0] in "CD" or work in ("B2", "Iw"):
         import peers_pools
 
         peers_pools.run(work, variant, count)

@@ -12,7 +12,7 @@ pub(crate) fn describe() -> String {
         .and_then(|kib| kib.parse().ok())
         .unwrap_or_default();
     format!(
-        "{cpus} cores ({cpu}), {memory:.0} GiB, Linux {kernel}, {glibc}, {rustc}, {python}, {numpy}; \
+        "{cpus} cores ({cpu}), {memory:.0} GiB, Linux {kernel}, {glibc}, {rustc}, {python}, {packages}; \
          load average at the start {load}; transparent huge pages: {huge}.",
         cpu = field("/proc/cpuinfo", "model name"),
         memory = memory / f64::from(1 << 20),
@@ -20,7 +20,7 @@ pub(crate) fn describe() -> String {
         glibc = output("getconf", "GNU_LIBC_VERSION"),
         rustc = output("rustc", "--version"),
         python = output("python3", "--version"),
-        numpy = numpy(),
+        packages = packages(),
         load = read("/proc/loadavg").split(' ').next().unwrap_or_default(),
         huge = read("/sys/kernel/mm/transparent_hugepage/enabled"),
     )
@@ -31,14 +31,21 @@ pub(crate) fn has_python() -> bool {
     Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-fn numpy() -> String {
-    let version = ["-c", "import numpy; print('numpy', numpy.__version__)"];
-    match Command::new("python3").args(version).output() {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).trim().into()
+/// The packages that some of Python's rows need.
+fn packages() -> String {
+    let version = |package| {
+        let program = format!(
+            "import {package}, importlib.metadata as metadata; \
+             print('{package}', metadata.version('{package}'))"
+        );
+        match Command::new("python3").args(["-c", &program]).output() {
+            Ok(output) if output.status.success() => {
+                String::from_utf8_lossy(&output.stdout).trim().into()
+            }
+            _ => format!("no {package}"),
         }
-        _ => "no numpy".into(),
-    }
+    };
+    ["numpy", "loky", "mpire"].map(version).join(", ")
 }
 
 fn read(path: &str) -> String {

@@ -66,7 +66,8 @@ impl Options {
         let bare = name.trim_end_matches(['b', 'p']); // bytes, pinned
         self.only.is_empty()
             || self.only.iter().any(|only| {
-                *only == name || *only == bare || (only.len() == 1 && name.starts_with(only))
+                let is_group = only.len() == 1 && work.name.starts_with(&only.to_uppercase());
+                *only == name || *only == bare || is_group
             })
     }
 

@@ -61,10 +61,17 @@ const OUR_LOCKS: &[&str] = &[
 ];
 const SEGMENTS: &[&str] = &["M1", "M2", "M2s"];
 const H1: &[&str] = &["H1"];
-const POOLS: &[&str] = &["C1", "C2", "C3", "C4", "D1", "D3", "B2"];
-const LASTING_POOLS: &[&str] = &["C1", "C2", "C3", "C4", "D1", "D3"];
-const MAPS: &[&str] = &["C1", "C3", "C4"];
-const SINGLE_TASKS: &[&str] = &["C2", "D1", "D3"];
+/// Pools: what takes a time of its own, whatever the pool; what a slow one does a share of; what
+/// has the values of C5 and C6 in memory that is handed over.
+const MAPS: &[&str] = &["C1", "C3", "C4", "C5", "C6"];
+const SINGLE_TASKS: &[&str] = &["C2", "D1", "D1p", "D3", "D3p"];
+const LARGE: &[&str] = &["C5", "C6"];
+const FRESH: &[&str] = &["B2"];
+const WAITING: &[&str] = &["Iw"];
+const BARE: &[&str] = &["C1", "C2"];
+const MAILBOX: &[&str] = &["D1", "D1p", "D3", "D3p"];
+const OUR_POOL: &[&str] =
+    &["B2", "C1", "C2", "C3", "C4", "C5", "C6", "D1", "D1p", "D3", "D3p", "Iw"];
 
 const fn peer(
     name: &'static str,
@@ -86,7 +93,11 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("ours, pipe", OURS, "pipe", PIPES, 1.0),
     peer("ours, recv_bytes_into", OURS, "into", BYTES, 1.0),
     peer("ours, recv_bytes", OURS, "vec", BYTES, 1.0),
-    peer("ours, Pool", OURS, "pool", POOLS, 1.0),
+    peer("ours, Pool", OURS, "pool", OUR_POOL, 1.0),
+    peer("ours, Pool, SharedSlice of a Vec in, SharedMut out", OURS, "pool-shared", LARGE, 1.0),
+    peer("ours, Pool, fork", OURS, "pool-fork", WAITING, 1.0),
+    peer("ours, Pool, spawn", OURS, "pool-spawn", WAITING, 1.0),
+    peer("ours, Pool, spawn", OURS, "pool-spawn", FRESH, 0.2),
     peer("ours, Queue", OURS, "queue", OUR_QUEUES, 1.0),
     peer("ours, Queue, serialize_bytes", OURS, "queue", QUEUE_BYTES, 1.0),
     peer("ours", OURS, "locks", OUR_LOCKS, 1.0),
@@ -102,6 +113,9 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("raw pipe", RAW, "pipe", &["F8"], 5.0),
     peer("raw ring", RAW, "ring", ANSWERS, 1.0),
     peer("raw ring", RAW, "ring", ONE_TO_ONE, 10.0),
+    peer("raw cursor", RAW, "cursor", BARE, 1.0),
+    peer("raw mailbox", RAW, "futex", MAILBOX, 1.0),
+    peer("raw mailbox, spinning", RAW, "spin", &["D1", "D3"], 1.0),
     peer("raw pthread", RAW, "pthread", PTHREAD, 1.0),
     peer("raw pthread, robust", RAW, "robust", MUTEX, 1.0),
     peer("raw sem_t", RAW, "sem", SEMAPHORE, 1.0),
@@ -115,6 +129,7 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("procspawn, Pool", PROCSPAWN, "", H1, 1.0),
     peer("procspawn, Pool", PROCSPAWN, "", MAPS, 1.0),
     peer("procspawn, Pool", PROCSPAWN, "", SINGLE_TASKS, 0.2),
+    peer("procspawn, Pool", PROCSPAWN, "", WAITING, 1.0),
     peer("ipc-channel", IPC_CHANNEL, "", PIPES, 0.5),
     peer("ipc-channel", IPC_CHANNEL, "", IPC_QUEUES, 0.5),
     peer("ipc-channel, bytes", IPC_CHANNEL, "", BYTES, 0.5),
@@ -126,13 +141,28 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("Python forkserver", Program::Python, "forkserver", PROCESSES, 0.02),
     peer("Python spawn", Program::Python, "spawn", PROCESSES, 0.01),
     peer("Python Pool, fork", Program::Python, "pool-fork", MAPS, 1.0),
-    peer("Python Pool, fork", Program::Python, "pool-fork", SINGLE_TASKS, 0.2),
-    peer("Python Pool, fork", Program::Python, "pool-fork", &["B2"], 0.1),
+    peer("Python Pool, fork", Program::Python, "pool-fork", SINGLE_TASKS, 0.1),
+    peer("Python Pool, fork", Program::Python, "pool-fork", FRESH, 0.1),
+    peer("Python Pool, fork", Program::Python, "pool-fork", WAITING, 1.0),
     peer("Python Pool, forkserver", Program::Python, "pool-forkserver", MAPS, 1.0),
-    peer("Python Pool, forkserver", Program::Python, "pool-forkserver", SINGLE_TASKS, 0.2),
-    peer("Python Pool, forkserver", Program::Python, "pool-forkserver", &["B2"], 0.02),
+    peer("Python Pool, forkserver", Program::Python, "pool-forkserver", SINGLE_TASKS, 0.1),
+    peer("Python Pool, forkserver", Program::Python, "pool-forkserver", FRESH, 0.02),
+    peer("Python Pool, forkserver", Program::Python, "pool-forkserver", WAITING, 1.0),
+    peer("Python Pool, spawn", Program::Python, "pool-spawn", MAPS, 1.0),
+    peer("Python Pool, spawn", Program::Python, "pool-spawn", SINGLE_TASKS, 0.1),
+    peer("Python Pool, spawn", Program::Python, "pool-spawn", FRESH, 0.01),
+    peer("Python Pool, spawn", Program::Python, "pool-spawn", WAITING, 1.0),
     peer("Python ProcessPoolExecutor", Program::Python, "futures", MAPS, 1.0),
-    peer("Python ProcessPoolExecutor", Program::Python, "futures", SINGLE_TASKS, 0.2),
+    peer("Python ProcessPoolExecutor", Program::Python, "futures", SINGLE_TASKS, 0.1),
+    peer("Python ProcessPoolExecutor", Program::Python, "futures", FRESH, 0.02),
+    peer("Python ProcessPoolExecutor", Program::Python, "futures", WAITING, 1.0),
+    peer("loky", Program::Python, "loky", MAPS, 1.0),
+    peer("loky", Program::Python, "loky", SINGLE_TASKS, 0.1),
+    peer("loky", Program::Python, "loky", WAITING, 1.0),
+    peer("mpire", Program::Python, "mpire", MAPS, 1.0),
+    peer("mpire", Program::Python, "mpire", SINGLE_TASKS, 0.1),
+    peer("mpire", Program::Python, "mpire", FRESH, 0.05),
+    peer("mpire", Program::Python, "mpire", WAITING, 1.0),
     peer("Python Pipe, send", Program::Python, "values", PIPES, 0.2),
     peer("Python Pipe, send_bytes", Program::Python, "bytes", BYTES, 0.2),
     peer("Python Queue", Program::Python, "Queue", PYTHON_QUEUES, 0.2),
@@ -145,7 +175,8 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("Python SharedMemory, born there", Program::Python, "born", H1, 1.0),
     peer("Python Pipe, pickled", Program::Python, "pickled", H1, 1.0),
     peer("std::thread", THREADS, "", STARTS, 1.0),
-    peer("threads, rayon", THREADS, "rayon", LASTING_POOLS, 1.0),
+    peer("threads, rayon", THREADS, "rayon", MAPS, 1.0),
+    peer("threads, rayon", THREADS, "rayon", SINGLE_TASKS, 1.0),
     peer("threads, std mpsc", THREADS, "mpsc", &["E1", "E1p", "E5"], 1.0),
     peer("threads, std mpsc", THREADS, "mpsc", ANSWERS, 1.0),
     peer("threads, std mpsc", THREADS, "mpsc", ONE_TO_ONE, 10.0),

@@ -23,8 +23,12 @@ pub(crate) const WORKS: &[Work] = &[
     work("C2", 100_000),
     work("C3", 64),
     work("C4", 200),
+    work("C5", 5),
+    work("C6", 5),
     work("D1", 20_000),
+    work("D1p", 20_000),
     work("D3", 1000),
+    work("D3p", 1000),
     work("E1", 20_000),
     work("E1p", 20_000),
     work("E5", 500_000),
@@ -74,6 +78,7 @@ pub(crate) const WORKS: &[Work] = &[
     work("M2s", 2000),
     work("H1", 5),
     work("I", 1),
+    work("Iw", 1),
     work("codec", 100),
 ];
 
@@ -104,6 +109,11 @@ const fn more(work: &'static str, title: &'static str) -> Column {
     Column { work, figure: work, title, better: Better::More }
 }
 
+/// How much of the workers' time is used.
+const fn efficiency(work: &'static str, figure: &'static str, title: &'static str) -> Column {
+    Column { work, figure, title, better: Better::More }
+}
+
 /// How much of what both sides got the one that got less had.
 const fn smaller(work: &'static str, title: &'static str) -> Column {
     Column { work, figure: "smaller", title, better: Better::Neither }
@@ -126,14 +136,25 @@ pub(crate) const TABLES: &[Table] = &[
         ],
     },
     Table {
-        title: "A pool of two workers: 100,000 trivial tasks, in chunks and one by one; 64 tasks of 10 ms; 200 of 1 ms, one of them 100; 10,000 tasks with a worker each, at most 3 at once",
+        title: "Pools: 100,000 trivial tasks, in chunks and one by one; 10,000 with a worker each, at most 3 at once",
         columns: &[
             more("C1", "C1 map (/s)"),
-            more("C2", "C2 chunk size 1 (/s)"),
-            more("C3", "C3 efficiency"),
-            more("C4", "C4 efficiency, skewed"),
+            more("C2", "C2 chunks of 1 (/s)"),
             more("B2", "B2 a worker each (/s)"),
         ],
+    },
+    Table {
+        title: "Pools, how much of two workers is used: 64 tasks of 10 ms; 200 tasks of 1 ms, and one of 100 ms",
+        columns: &[
+            more("C3", "C3 all alike"),
+            efficiency("C4", "first", "C4 the long one first"),
+            efficiency("C4", "middle", "C4 in the middle"),
+            efficiency("C4", "last", "C4 last"),
+        ],
+    },
+    Table {
+        title: "Pools: 100 MB of `f64` to a worker and their sum back, and from a worker",
+        columns: &[less("C5", "C5", "C5 in (ms)"), less("C6", "C6", "C6 out (ms)")],
     },
     Table {
         title: "One task through an idle pool",
@@ -142,6 +163,23 @@ pub(crate) const TABLES: &[Table] = &[
             less("D1", "p99", "D2 99th percentile (us)"),
             less("D3", "D3", "D3 1 ms apart, median (us)"),
             less("D3", "p99", "D3 99th percentile (us)"),
+        ],
+    },
+    Table {
+        title: "The same, all on one core",
+        columns: &[
+            less("D1p", "D1", "D1 median (us)"),
+            less("D1p", "p99", "D2 99th percentile (us)"),
+            less("D3p", "D3", "D3 median (us)"),
+            less("D3p", "p99", "D3 99th percentile (us)"),
+        ],
+    },
+    Table {
+        title: "A worker of a pool that waits",
+        columns: &[
+            less("Iw", "rss", "I1 RSS (KiB)"),
+            less("Iw", "pss", "I2 PSS (KiB)"),
+            less("Iw", "private", "I3 private (KiB)"),
         ],
     },
     Table {

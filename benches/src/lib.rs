@@ -9,6 +9,7 @@
 //! - [`memory`]: what a process occupies
 //! - [`locks`]: the loops around locks
 //! - [`queues`]: the loops around queues
+//! - [`pools`]: the loops around pools
 //! - [`sums`]: the large slice, and the loop around handing it over
 
 pub mod locks;

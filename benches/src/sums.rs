@@ -1,4 +1,4 @@
-//! H1: 100 MB of numbers to another process, and their sum back.
+//! H1, C5, C6: 100 MB of numbers to another process, and their sum back; or from it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ pub fn hand_over<P, K>(
     };
     once();
     let times = (0..round.count).map(|_| once()).collect();
-    figure("H1", measure::median(times) / 1e3, "ms");
+    figure(&round.work, measure::median(times) / 1e3, "ms");
 }
 
 /// Numbers as bytes, for those who send only these.

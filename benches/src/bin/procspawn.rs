@@ -12,26 +12,18 @@ fn main() {
         child.kill().unwrap();
         return;
     }
-    if round.work.starts_with(['C', 'D']) {
+    if round.work == "Iw" || round.work.starts_with(['C', 'D', 'H']) {
         return pool(&round);
-    }
-    if round.work == "H1" {
-        let pool = procspawn::Pool::new(1).unwrap();
-        let numbers = sums::numbers();
-        return sums::hand_over(
-            &round,
-            || numbers.clone(), // the pool takes what it sends
-            |numbers| (pool.spawn(numbers, |numbers| sums::sum(&numbers)).join().unwrap(), ()),
-        );
     }
     let start = || procspawn::spawn(7u64, |number| number);
     measure::starts(&round, start, |child| assert_eq!(child.join().unwrap(), 7));
 }
 
 fn pool(round: &Round) {
-    let pool = procspawn::Pool::new(pools::WORKERS).unwrap();
+    let alone = ["C5", "C6", "H1"].contains(&round.work.as_str());
+    let pool = procspawn::Pool::new(if alone { 1 } else { pools::WORKERS }).unwrap();
     match round.work.as_str() {
-        // It has no map: one task for each share of the numbers, or for each number.
+        // It has no map: one task for each worker's share of the numbers, or for each number.
         "C1" => pools::map(round, |count| {
             let share = count.div_ceil(pools::WORKERS as u64);
             let shares: Vec<_> = (0..count)
@@ -49,19 +41,27 @@ fn pool(round: &Round) {
             let tasks: Vec<_> = (0..count).map(|x| pool.spawn(x, pools::square)).collect();
             tasks.into_iter().map(|task| task.join().unwrap()).fold(0, u64::wrapping_add)
         }),
-        "D1" | "D3" => {
+        "C3" | "C4" => pools::efficiency(round, |naps| {
+            let tasks: Vec<_> = naps.into_iter().map(|nap| pool.spawn(nap, pools::nap)).collect();
+            for task in tasks {
+                task.join().unwrap();
+            }
+        }),
+        "C5" | "H1" => pools::numbers_in(round, |numbers| {
+            pool.spawn(numbers, |numbers| sums::sum(&numbers)).join().unwrap()
+        }),
+        "C6" => pools::numbers_out(
+            round,
+            || pool.spawn((), |()| pools::make_numbers()).join().unwrap(),
+            || pool.spawn((), |()| pools::take_numbers()).join().unwrap(),
+        ),
+        "Iw" => pools::idle(pool.spawn((), |()| std::process::id()).join().unwrap()),
+        _ => {
             let mut x = 0;
             measure::round_trips(round, || {
                 x += 1;
                 assert_eq!(pool.spawn(x, pools::square).join().unwrap(), pools::square(x));
             });
         }
-        _ => pools::efficiency(round, |naps| {
-            let tasks: Vec<_> =
-                naps.into_iter().map(|millis| pool.spawn(millis, pools::nap)).collect();
-            for task in tasks {
-                task.join().unwrap();
-            }
-        }),
     }
 }

@@ -1,4 +1,4 @@
-//! Ours: every start method, pipes with values and with bytes, queues, locks, shared memory.
+//! Ours: every start method, pipes with values and with bytes, pools, queues, locks, shared memory.
 //!
 //! - here: processes and pipes
 //! - [`pools`], [`queues`], [`locks`], [`shared`]: the rest
@@ -60,14 +60,14 @@ fn take_vecs(parts: [usize; 2], bytes: Receiver<()>, seen: Sender<u64>) {
 fn main() -> offspring::Result<()> {
     let round = Round::from_args();
     match round.variant.as_str() {
-        "spawn" => offspring::set_start_method(StartMethod::Spawn),
-        "fork" => offspring::set_start_method(StartMethod::Fork),
+        "spawn" | "pool-spawn" => offspring::set_start_method(StartMethod::Spawn),
+        "fork" | "pool-fork" => offspring::set_start_method(StartMethod::Fork),
         _ => {}
     }
     match round.work.as_str() {
         "I" => idle(&round),
         "E1" => round_trips(&round),
-        "B2" => pools::run(&round),
+        "B2" | "Iw" => pools::run(&round),
         work if work.starts_with(['C', 'D']) => pools::run(&round),
         work if work.starts_with('F') => queues::run(&round),
         work if work.starts_with(['G', 'S']) => locks::run(&round),

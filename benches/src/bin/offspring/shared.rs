@@ -41,7 +41,7 @@ pub(crate) fn run(round: &Round) -> offspring::Result<()> {
 }
 
 /// All numbers, in shared memory that this process alone has.
-fn filled() -> SharedMut<f64> {
+pub(crate) fn filled() -> SharedMut<f64> {
     let mut numbers = SharedMut::zeroed(sums::LEN).unwrap();
     let places = numbers.as_mut_slice().iter_mut().enumerate();
     places.for_each(|(index, place)| *place = sums::number(index));

@@ -4,6 +4,7 @@
 //! - here: `fork` and `posix_spawn`
 //! - [`pipes`]: packet sockets and pipes
 //! - [`queues`]: queues made of a pipe, and of [`rings`] in shared memory
+//! - [`pools`]: what a pool is at the least
 //! - [`locks`]: the locks of glibc, and what processes do with [`futex`]es
 //! - [`shared`]: memory that forks share, and memory that is handed over
 //! - [`segments`]: making, handing over and mapping the latter
@@ -11,6 +12,7 @@
 mod futex;
 mod locks;
 mod pipes;
+mod pools;
 mod pthread;
 mod queues;
 mod rings;
@@ -42,6 +44,7 @@ fn main() {
         ("E1", _) => pipes::round_trips_socket(&round),
         (work, "pipe") if work.starts_with('E') => pipes::one_way_pipe(&round),
         (work, _) if work.starts_with('E') => pipes::one_way_socket(&round),
+        (work, _) if work.starts_with(['C', 'D']) => pools::run(&round),
         (work, _) if work.starts_with('F') => queues::run(&round),
         (work, _) if work.starts_with(['G', 'S']) => locks::run(&round),
         (work, _) if work.starts_with(['M', 'H']) => segments::run(&round),

@@ -1,10 +1,14 @@
 //! C, D: rayon, which moves no data.
 
-use benches::{Round, measure, pools};
+use benches::{Round, measure, pools, sums};
 use rayon::prelude::*;
 
+fn of(threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+}
+
 pub(crate) fn run(round: &Round) {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(pools::WORKERS).build().unwrap();
+    let pool = of(pools::WORKERS);
     match round.work.as_str() {
         "C1" => pools::map(round, |count| {
             let squares: Vec<u64> =
@@ -27,12 +31,22 @@ pub(crate) fn run(round: &Round) {
                 assert_eq!(rx.recv().unwrap(), pools::square(x));
             });
         }
+        // A pointer goes there, and back.
+        "C5" => {
+            let pool = of(1);
+            pools::numbers_in(round, |numbers| pool.install(move || sums::sum(&numbers)));
+        }
+        "C6" => {
+            let pool = of(1);
+            pools::numbers_out(
+                round,
+                || pool.install(pools::make_numbers),
+                || pool.install(pools::take_numbers),
+            );
+        }
         _ => pools::efficiency(round, |naps| {
-            pool.install(|| {
-                naps.into_par_iter().with_max_len(1).for_each(|millis| {
-                    pools::nap(millis);
-                })
-            });
+            let naps = naps.par_iter().with_max_len(1);
+            pool.install(|| naps.for_each(|millis| _ = pools::nap(*millis)));
         }),
     }
 }
