@@ -12,7 +12,7 @@ use super::worker::{Call, Rules};
 use crate::error::{Error, Result};
 use crate::launch::{self, StartMethod};
 use crate::process::registry::{self, Registered};
-use crate::process::{Builder, Process, cpu_count};
+use crate::process::{Builder, Process, cpu_count, start_method};
 use crate::wire::{self, Fd};
 
 /// How a [`Pool`] is to be: from [`Pool::builder`]. A builder can make any number of pools.
@@ -42,6 +42,7 @@ use crate::wire::{self, Fd};
 pub struct PoolBuilder {
     workers: Option<usize>,
     process: Builder,
+    start_method: Option<StartMethod>,
     name: Option<String>,
     rules: Rules,
     initializer: Option<Result<Call>>,
@@ -180,8 +181,12 @@ impl PoolBuilder {
     }
 
     /// How workers are started. By default as [`set_start_method`](crate::set_start_method) has it.
+    ///
+    /// With [`StartMethod::Fork`] that holds for the first ones. Those that take the place of others are made by
+    /// the fork server: a pool has a thread, and a process with threads cannot be forked.
     pub fn start_method(&mut self, method: StartMethod) -> &mut Self {
         self.process.start_method(method);
+        self.start_method = Some(method);
         self
     }
 
@@ -219,6 +224,7 @@ impl PoolBuilder {
         let settings = Settings {
             name: self.name.clone().unwrap_or_else(|| "pool".into()),
             builder: self.process.clone(),
+            forks: self.start_method.unwrap_or_else(start_method) == StartMethod::Fork,
             rules: self.rules.clone(),
             initializer: another(self.initializer.as_ref())?,
             finalizer: another(self.finalizer.as_ref())?,

@@ -23,6 +23,7 @@ use super::error::PoolError;
 use super::stats::Records;
 use super::worker::{Call, Rules, Worker};
 use crate::error::{Error, Result};
+use crate::launch::StartMethod;
 use crate::process::Builder;
 use crate::shm::object::Object;
 use crate::sync::spin::Spin;
@@ -37,6 +38,8 @@ use crate::wire::endpoint::Endpoint;
 pub(super) struct Settings {
     pub(super) name: String,
     pub(super) builder: Builder,
+    /// Workers are forked, as far as that is possible.
+    pub(super) forks: bool,
     pub(super) rules: Rules,
     pub(super) initializer: Option<Call>,
     pub(super) finalizer: Option<Call>,
@@ -233,7 +236,8 @@ impl Core {
             Some((next, _)) => next.unpark(),
             None => {
                 self.board().want_bell(true);
-                if self.desks(state).any_replies() {
+                // (The pool's own thread looks itself.)
+                if elsewhere && self.desks(state).any_replies() {
                     self.ring();
                 }
             }
@@ -265,6 +269,10 @@ impl Core {
             };
             let mut builder = self.settings.builder.clone();
             builder.name(format!("{}-{number}", self.settings.name)).daemon(true);
+            if self.is_keeper() && self.settings.forks {
+                // This very thread is one that a fork must not leave behind.
+                builder.start_method(StartMethod::Forkserver);
+            }
             builder.spawn(work)
         };
         let child = start();

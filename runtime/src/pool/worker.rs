@@ -182,8 +182,14 @@ impl Shift<'_> {
     fn work(&self) {
         let mut left = self.rules.max_tasks.unwrap_or(u32::MAX);
         let mut out = Vec::new();
+        let mut known = None;
         while let Some((seq, chunk)) = self.next() {
-            let done = self.run_chunk(seq, chunk, left, &mut out);
+            // Most chunks are of the same process as the one before.
+            if known.is_none_or(|(process, _)| process != chunk.process) {
+                known = registry::entry(chunk.process).map(|entry| (chunk.process, entry));
+            }
+            let entry = known.map(|(_, entry)| entry);
+            let done = self.run_chunk(seq, chunk, entry, left, &mut out);
             if self.rules.max_tasks.is_some() {
                 left -= done;
             }
@@ -230,11 +236,18 @@ impl Shift<'_> {
     }
 
     /// Runs the tasks of a chunk, up to `most`; says how many it has run.
-    fn run_chunk(&self, seq: u32, chunk: Chunk, most: u32, out: &mut Vec<u8>) -> u32 {
+    fn run_chunk(
+        &self,
+        seq: u32,
+        chunk: Chunk,
+        entry: Option<&'static Entry>,
+        most: u32,
+        out: &mut Vec<u8>,
+    ) -> u32 {
         let began = clock::now();
         self.last_look.set(began);
         self.since_look.set(0);
-        let done = match (registry::entry(chunk.process), chunk.count) {
+        let done = match (entry, chunk.count) {
             (None, _) => 0,
             (Some(entry), None) => self.run_beside(seq, entry, out),
             (Some(entry), Some(count)) => {

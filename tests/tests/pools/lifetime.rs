@@ -37,6 +37,13 @@ fn panic_with_a_pool() {
 }
 
 each_start_method! {
+    only [fork Fork]
+    fn workers_that_leave_are_replaced_where_the_first_were_forked() {
+        let pool = Pool::builder().workers(2).max_tasks_per_child(1).build()?;
+        assert_eq!(pool.map(square, 0..20)?, squares(20));
+        pool.join()?;
+    }
+
     only [forkserver Forkserver, spawn Spawn]
     /// `test_worker_finalization_via_atexit`: a pool that is forgotten does not keep its program from ending.
     fn test_worker_finalization_of_a_forgotten_pool() {
