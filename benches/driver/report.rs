@@ -101,6 +101,10 @@ fn short(value: f64) -> String {
         value if value >= 9_995.0 => (value / 1e3, "k"),
         value => (value, ""),
     };
-    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let decimals = match value {
+        ..0.1 => 3,
+        ..10.0 => 2,
+        _ => usize::from(value < 100.0),
+    };
     format!("{value:.decimals$}{suffix}")
 }

@@ -48,8 +48,13 @@ pub(crate) fn run(peer: &Peer, work: &Work, count: usize) -> Result<Figures, Str
     let status = child.wait().map_err(|error| error.to_string())?;
     let (output, errors) = read?;
     if !status.success() {
-        let lines = errors.lines().filter(|line| !line.trim().is_empty());
-        return Err(format!("{status}: {}", lines.take(4).collect::<Vec<_>>().join(" / ")));
+        let mut lines: Vec<_> = errors.lines().filter(|line| !line.trim().is_empty()).collect();
+        match peer.program {
+            Program::Binary(_) => lines.truncate(4),
+            // After a traceback.
+            Program::Python => _ = lines.drain(..lines.len().saturating_sub(1)),
+        }
+        return Err(format!("{status}: {}", lines.join(" / ")));
     }
     Ok(output.lines().filter_map(parse).collect())
 }

@@ -1,5 +1,7 @@
 //! procspawn: executes its program anew for each closure. It has no pipes.
 
+use std::collections::VecDeque;
+
 use benches::{Round, measure, memory, pools, sums};
 
 fn main() {
@@ -17,6 +19,14 @@ fn main() {
     }
     let start = || procspawn::spawn(7u64, |number| number);
     measure::starts(&round, start, |child| assert_eq!(child.join().unwrap(), 7));
+}
+
+/// C2: how many tasks are under way.
+const AHEAD: usize = 128;
+
+/// What the oldest of these tasks gives.
+fn joined(under_way: &mut VecDeque<procspawn::JoinHandle<u64>>) -> u64 {
+    under_way.pop_front().unwrap().join().unwrap()
 }
 
 fn pool(round: &Round) {
@@ -37,9 +47,20 @@ fn pool(round: &Round) {
             let squares = shares.into_iter().flat_map(|share| share.join().unwrap());
             squares.fold(0, u64::wrapping_add)
         }),
+        // Each task under way has sockets of its own, of which a process may have only so many.
         "C2" => pools::map(round, |count| {
-            let tasks: Vec<_> = (0..count).map(|x| pool.spawn(x, pools::square)).collect();
-            tasks.into_iter().map(|task| task.join().unwrap()).fold(0, u64::wrapping_add)
+            let mut under_way = VecDeque::with_capacity(AHEAD);
+            let mut sum = 0u64;
+            for x in 0..count {
+                if under_way.len() == AHEAD {
+                    sum = sum.wrapping_add(joined(&mut under_way));
+                }
+                under_way.push_back(pool.spawn(x, pools::square));
+            }
+            while !under_way.is_empty() {
+                sum = sum.wrapping_add(joined(&mut under_way));
+            }
+            sum
         }),
         "C3" | "C4" => pools::efficiency(round, |naps| {
             let tasks: Vec<_> = naps.into_iter().map(|nap| pool.spawn(nap, pools::nap)).collect();
