@@ -61,8 +61,9 @@ const OUR_LOCKS: &[&str] = &[
 ];
 const SEGMENTS: &[&str] = &["M1", "M2", "M2s"];
 const H1: &[&str] = &["H1"];
-/// Pools: what takes a time of its own, whatever the pool; what a slow one does a share of; what
-/// has the values of C5 and C6 in memory that is handed over.
+/// Pools: what does not take longer with slow ones, or not much; what does, where they do a share;
+/// what has values in memory that is handed over; fresh workers; a worker that waits; and what the bare
+/// mechanisms take part in.
 const MAPS: &[&str] = &["C1", "C3", "C4", "C5", "C6"];
 const SINGLE_TASKS: &[&str] = &["C2", "D1", "D1p", "D3", "D3p"];
 const LARGE: &[&str] = &["C5", "C6"];
