@@ -26,8 +26,6 @@ use crate::wire::endpoint::{self, Endpoint};
 pub(super) const RING_MAX: usize = 1 << 20;
 /// For the state of both directions.
 const STATE: usize = 4096;
-/// How long those that do not wait wait for each other.
-const MOMENT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// One direction, in shared memory.
 #[derive(Debug)]
@@ -180,24 +178,15 @@ impl<'a> Way<'a> {
         Ring { state: &self.direction.ring, store: self.store }
     }
 
-    /// Takes the mutex of the senders; who does not wait waits for a moment, as nobody has it for
-    /// longer.
+    /// Takes the mutex of the senders.
     #[inline]
     pub(super) fn sending(self, wait: Wait) -> Result<Producing<'a>, NotInTime> {
-        let late = |NotInTime| match wait {
-            Wait::Never => self.ring().producing(Wait::at_most(MOMENT)),
-            _ => Err(NotInTime),
-        };
-        self.ring().producing(wait).or_else(late)
+        self.ring().patiently(Ring::producing, wait)
     }
 
-    /// Takes the mutex of the receivers, in the same way. That of the senders is taken before.
+    /// Takes the mutex of the receivers. That of the senders is taken before.
     #[inline]
     pub(super) fn receiving(self, wait: Wait) -> Result<Consuming<'a>, NotInTime> {
-        let late = |NotInTime| match wait {
-            Wait::Never => self.ring().consuming(Wait::at_most(MOMENT)),
-            _ => Err(NotInTime),
-        };
-        self.ring().consuming(wait).or_else(late)
+        self.ring().patiently(Ring::consuming, wait)
     }
 }

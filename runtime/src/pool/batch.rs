@@ -33,7 +33,8 @@ pub(super) enum Segment {
 }
 
 impl Segment {
-    fn first(&self) -> usize {
+    /// Which input its first task is for.
+    pub(super) fn first(&self) -> usize {
         match self {
             Self::Plain { first, .. } => *first,
             Self::Beside { index, .. } => *index,

@@ -244,6 +244,17 @@ impl Core {
         }
     }
 
+    /// Ends a batch, and the workers that run tasks of it. False if it was done already.
+    pub(super) fn cancel(&self, id: BatchId) -> bool {
+        let mut state = self.lock();
+        let mut desks = self.desks(&mut state);
+        desks.take_replies();
+        let running = !desks.state.is_done(id);
+        desks.cancel(id, true);
+        self.hand_over(&mut state);
+        running
+    }
+
     /// Starts a worker at this desk.
     fn hire(&self, worker: usize) -> Result<()> {
         let began = Instant::now();

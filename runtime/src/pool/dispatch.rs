@@ -20,6 +20,7 @@ use super::worker::{PACKET, next_task};
 use super::{CHUNK_MAX, ROOM};
 use crate::process::{Panic, PanicReport};
 use crate::shm::object::Object;
+use crate::sys::event;
 use crate::sys::poll::Wait;
 use crate::wire::{self, Package, SendFailure};
 
@@ -177,6 +178,11 @@ impl State {
         id
     }
 
+    /// Whether nothing more will come of a batch than has come.
+    pub(super) fn is_done(&self, id: BatchId) -> bool {
+        self.batches.get(&id).is_none_or(Batch::is_done)
+    }
+
     /// Takes a batch out that its owner has done with.
     pub(super) fn remove(&mut self, id: BatchId) -> Option<Batch> {
         self.batches.remove(&id)
@@ -206,9 +212,8 @@ impl State {
     /// A batch is done: whoever waits for that is told.
     fn settle(&mut self, id: BatchId) {
         let Some(batch) = self.batches.get_mut(&id) else { return };
-        if let Some(bell) = batch.bell.take() {
-            let _ = nix::unistd::write(&bell, &1_u64.to_ne_bytes());
-            batch.bell = Some(bell);
+        if let Some(bell) = &batch.bell {
+            let _ = event::ring(bell);
         }
         if let Some(on_done) = batch.on_done.take() {
             self.callbacks.push(on_done(batch));
@@ -275,15 +280,14 @@ impl Desks<'_> {
         self.board.tail().get(worker)
     }
 
-    /// A batch has tasks waiting.
-    pub(super) fn has_tasks(&mut self, id: BatchId) {
+    /// A batch may have tasks waiting: they are [put up](Self::put_up) in its turn.
+    pub(super) fn enlist(&mut self, id: BatchId) {
         if let Some(batch) = self.state.batches.get_mut(&id)
             && batch.waiting_count > 0
             && !mem::replace(&mut batch.is_ready, true)
         {
             self.state.ready.push_back(id);
         }
-        self.put_up();
     }
 
     /// Puts chunks on the board, as many as should be there.
@@ -412,7 +416,7 @@ impl Desks<'_> {
                 match self.state.crew.receive(worker) {
                     Ok(packet) => packet,
                     Err(reason) => {
-                        self.task_done(header.seq, header.index, |task, _| {
+                        self.task_done(header.seq, header.index, |task| {
                             Fate::Failed(TaskError::Decode { task, reason, ran: true })
                         });
                         continue;
@@ -486,10 +490,10 @@ impl Desks<'_> {
     ) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match reply {
-            Reply::Value => self.task_done(seq, index, |_, _| Fate::Value(payload, fds)),
+            Reply::Value => self.task_done(seq, index, |_| Fate::Value(payload, fds)),
             Reply::Panicked => {
                 let (name, pid) = self.state.crew.who(worker);
-                self.task_done(seq, index, |task, _| {
+                self.task_done(seq, index, |task| {
                     Fate::Failed(match PanicReport::from_bytes(&payload) {
                         Some(report) => {
                             let panic = Box::new(Panic::new(name, pid, report));
@@ -502,10 +506,10 @@ impl Desks<'_> {
                     })
                 });
             }
-            Reply::Unencodable => self.task_done(seq, index, |task, _| {
+            Reply::Unencodable => self.task_done(seq, index, |task| {
                 Fate::Failed(TaskError::Encode { task, reason: text(&payload), ran: true })
             }),
-            Reply::Undecodable => self.task_done(seq, index, |task, _| {
+            Reply::Undecodable => self.task_done(seq, index, |task| {
                 Fate::Failed(TaskError::Decode { task, reason: text(&payload), ran: false })
             }),
             Reply::Wanted => self.send_beside(worker, seq),
@@ -514,12 +518,12 @@ impl Desks<'_> {
         }
     }
 
-    fn task_done(&mut self, seq: u32, index: u32, fate: impl FnOnce(Task, usize) -> Fate) {
+    fn task_done(&mut self, seq: u32, index: u32, fate: impl FnOnce(Task) -> Fate) {
         let Some(flight) = self.state.flights.get_mut(&seq) else { return };
         flight.replied = index + 1;
         let (Some(id), index) = (flight.batch, flight.first + index as usize) else { return };
         let Some(batch) = self.state.batches.get_mut(&id) else { return };
-        let fate = fate(batch.task(index), index);
+        let fate = fate(batch.task(index));
         self.deliver(id, index, fate);
     }
 
@@ -556,7 +560,7 @@ impl Desks<'_> {
             // (If the worker is gone, its end is heard, and the task waits again.) It waits for what will
             // not come.
             let reason = std::io::Error::from(failure).to_string();
-            self.task_done(seq, 0, |task, _| {
+            self.task_done(seq, 0, |task| {
                 Fate::Failed(TaskError::Encode { task, reason, ran: false })
             });
             self.state.crew.kill(worker);
@@ -580,41 +584,58 @@ impl Desks<'_> {
 
     /// The tasks of a chunk from this one on did not run: they are to wait again.
     fn put_back(&mut self, flight: Flight, from: u32) {
-        if let Some(id) = flight.batch
-            && from < flight.count
-            && let Some(batch) = self.state.batches.get_mut(&id)
-            && !batch.is_done()
-        {
-            let first = flight.first + from as usize;
-            let count = flight.count - from;
-            let segment = match &flight.load {
-                Load::Beside(package) => {
-                    let package = Arc::clone(package);
-                    Segment::Beside { index: first, package, lost: flight.lost }
-                }
-                Load::Block(block, len) => {
-                    let bytes = self.state.arena.bytes(*block, *len);
-                    let mut rest = &bytes[..];
-                    for _ in 0..from {
-                        next_task(&mut rest);
-                    }
-                    let at = bytes.len() - rest.len();
-                    Segment::Plain { first, count, bytes, at, lost: flight.lost }
-                }
-            };
-            let count = segment_count_before(batch.end, first, count);
-            if count > 0 {
-                batch.add_again(segment);
-                if batch.end != usize::MAX {
-                    batch.forget_from(batch.end);
-                }
-                if !mem::replace(&mut batch.is_ready, true) {
-                    self.state.ready.push_front(id);
-                }
-            }
+        if from < flight.count && self.is_wanted(flight.batch) {
+            let rest = self.segment(&flight, from, flight.count - from, flight.lost);
+            self.add_again(flight.batch, rest);
         }
         if let Load::Block(block, _) = flight.load {
             self.state.arena.free(block);
+        }
+    }
+
+    /// The same, where this one was lost once more.
+    fn run_again(&mut self, flight: Flight, from: u32) {
+        let (id, alone) = (flight.batch, self.segment(&flight, from, 1, flight.lost + 1));
+        self.put_back(flight, from + 1);
+        self.add_again(id, alone);
+    }
+
+    fn is_wanted(&self, id: Option<BatchId>) -> bool {
+        id.is_some_and(|id| !self.state.is_done(id))
+    }
+
+    /// So many tasks of a chunk, from this one on.
+    fn segment(&self, flight: &Flight, from: u32, count: u32, lost: u32) -> Segment {
+        let first = flight.first + from as usize;
+        match &flight.load {
+            Load::Beside(package) => {
+                Segment::Beside { index: first, package: Arc::clone(package), lost }
+            }
+            Load::Block(block, len) => {
+                let bytes = self.state.arena.bytes(*block, *len);
+                let mut rest = &bytes[..];
+                for _ in 0..from {
+                    next_task(&mut rest);
+                }
+                let at = bytes.len() - rest.len();
+                Segment::Plain { first, count, bytes, at, lost }
+            }
+        }
+    }
+
+    /// Has tasks wait before all others of their batch.
+    fn add_again(&mut self, id: Option<BatchId>, segment: Segment) {
+        let Some(id) = id else { return };
+        let Some(batch) = self.state.batches.get_mut(&id) else { return };
+        if segment.first() >= batch.end || batch.is_done() {
+            return;
+        }
+        batch.add_again(segment);
+        if batch.end != usize::MAX {
+            batch.forget_from(batch.end);
+        }
+        if !mem::replace(&mut batch.is_ready, true) {
+            self.state.ready.push_front(id);
         }
     }
 
@@ -649,6 +670,15 @@ impl Desks<'_> {
             Some(worker) => Holder::Worker(worker),
             None => self.board.state().holder(seq),
         }
+    }
+
+    /// The chunks that workers have, and who has which.
+    fn held(&self) -> Vec<(u32, usize)> {
+        let holder = |(seq, flight): (&u32, &Flight)| match self.holder(*seq, flight) {
+            Holder::Worker(worker) => Some((*seq, worker)),
+            _ => None,
+        };
+        self.state.flights.iter().filter_map(holder).collect()
     }
 
     /// What a batch has from this input on does not matter any more: what is not begun never is.
@@ -760,16 +790,7 @@ impl Desks<'_> {
         }
         // What begins now is not overdue before that.
         let mut next = now.saturating_add(soft.min(hard));
-        let held: Vec<(u32, usize)> = self
-            .state
-            .flights
-            .iter()
-            .filter_map(|(seq, flight)| match self.holder(*seq, flight) {
-                Holder::Worker(worker) => Some((*seq, worker)),
-                _ => None,
-            })
-            .collect();
-        for (seq, worker) in held {
+        for (seq, worker) in self.held() {
             let Some(desk) = self.desk(worker) else { continue };
             let (in_hand, begun) = desk.progress();
             if in_hand != seq || begun == 0 {
@@ -792,17 +813,10 @@ impl Desks<'_> {
     /// Deals with what a worker had in hand that has ended.
     pub(super) fn bury(&mut self, worker: usize, status: Option<ExitStatus>) {
         self.take_replies_of(worker);
-        let held: Vec<u32> = self
-            .state
-            .flights
-            .iter()
-            .filter(|(seq, flight)| self.holder(**seq, flight) == Holder::Worker(worker))
-            .map(|(seq, _)| *seq)
-            .collect();
         let progress = self.desk(worker).map(Desk::progress);
         let sentence = self.state.crew.sentence_of(worker);
         let (name, pid) = self.state.crew.who(worker);
-        for seq in held {
+        for (seq, _) in self.held().into_iter().filter(|(_, holder)| *holder == worker) {
             let Some(flight) = self.state.flights.remove(&seq) else { continue };
             let next = flight.replied;
             let executed = sentence.filter(|(of, index, _)| (*of, *index) == (seq, next));
@@ -848,44 +862,6 @@ impl Desks<'_> {
         }
         self.put_up();
         self.close_if_idle();
-    }
-
-    /// The tasks of a chunk from this one on wait again, this one as lost once more.
-    fn run_again(&mut self, mut flight: Flight, from: u32) {
-        let (Some(id), first, count) = (flight.batch, flight.first, flight.count) else { return };
-        let lost = flight.lost;
-        if let Load::Block(block, len) = &flight.load
-            && let Some(batch) = self.state.batches.get_mut(&id)
-            && first + from as usize <= batch.end
-        {
-            let bytes = self.state.arena.bytes(*block, *len);
-            let mut rest = &bytes[..];
-            for _ in 0..from {
-                next_task(&mut rest);
-            }
-            let at = bytes.len() - rest.len();
-            let alone = Segment::Plain {
-                first: first + from as usize,
-                count: 1,
-                bytes,
-                at,
-                lost: lost + 1,
-            };
-            if from + 1 < count {
-                self.put_back(flight, from + 1);
-            } else if let Load::Block(block, _) = flight.load {
-                self.state.arena.free(block);
-            }
-            if let Some(batch) = self.state.batches.get_mut(&id) {
-                batch.add_again(alone);
-                if !mem::replace(&mut batch.is_ready, true) {
-                    self.state.ready.push_front(id);
-                }
-            }
-        } else {
-            flight.lost += 1;
-            self.put_back(flight, from);
-        }
     }
 
     /// All of a batch's inputs are known: perhaps all of them are dealt with.

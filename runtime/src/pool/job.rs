@@ -100,7 +100,7 @@ impl<T> Job<T> {
     }
 
     fn done(&self, desks: &mut super::dispatch::Desks<'_>) -> Option<()> {
-        desks.state.batch(self.batch).is_none_or(|batch| batch.is_done()).then_some(())
+        desks.state.is_done(self.batch).then_some(())
     }
 
     /// Waits until it is done, but no longer than `timeout`; says whether it is. Python's
@@ -115,15 +115,7 @@ impl<T> Job<T> {
     ///
     /// If it runs, its worker is killed, and another takes that one's place; no other task is touched.
     pub fn cancel(&self) -> bool {
-        let mut state = self.core.lock();
-        let mut desks = self.core.desks(&mut state);
-        desks.take_replies();
-        let running = desks.state.batch(self.batch).is_some_and(|batch| !batch.is_done());
-        if running {
-            desks.cancel(self.batch, true);
-        }
-        self.core.hand_over(&mut state);
-        running
+        self.core.cancel(self.batch)
     }
 }
 

@@ -257,8 +257,8 @@ fn hand_over(
         let error = TaskError::Encode { task: ticket.task(index), reason, ran: false };
         desks.deliver(ticket.id, index, Fate::Failed(error));
     }
+    desks.enlist(ticket.id);
     desks.take_replies();
-    desks.has_tasks(ticket.id);
     if last {
         desks.check(ticket.id);
     }
@@ -266,16 +266,14 @@ fn hand_over(
         .state
         .batch(ticket.id)
         .is_some_and(|batch| !batch.is_done() && batch.end == usize::MAX);
+    let full = desks.is_full(ticket.id);
     core.hand_over(&mut state);
     drop(state);
-    // Not more than a few are kept here.
-    let room = || {
+    if wanted && full && !last {
+        // Not more than a few are kept here.
         core.wait_for(Wait::Forever, Some(ticket.id), |desks| {
             (!desks.is_full(ticket.id)).then_some(())
-        })
-    };
-    if wanted && !last {
-        room();
+        });
     }
     wanted
 }
@@ -319,20 +317,15 @@ impl<T> MapJob<T> {
 
     fn wait_until(&self, wait: Wait) -> bool {
         let id = self.ticket.id;
-        let done = self.core.wait_for(wait, Some(id), |desks| {
-            desks.state.batch(id).is_none_or(|batch| batch.is_done()).then_some(())
-        });
+        let done =
+            self.core.wait_for(wait, Some(id), |desks| desks.state.is_done(id).then_some(()));
         done.is_some()
     }
 
     /// Has no more of its tasks begin, and ends those that run: their workers are killed, and others
     /// take their place.
     pub fn cancel(&self) {
-        let mut state = self.core.lock();
-        let mut desks = self.core.desks(&mut state);
-        desks.take_replies();
-        desks.cancel(self.ticket.id, true);
-        self.core.hand_over(&mut state);
+        self.core.cancel(self.ticket.id);
     }
 }
 
@@ -417,24 +410,24 @@ impl<T: DeserializeOwned> MapJob<T> {
         self.results()
     }
 
-    fn results(mut self) -> Result<Vec<T>, TaskError> {
+    /// All values, where there are any, when all is done; and why others may be missing.
+    fn gather(&mut self) -> (Vec<Option<T>>, (Option<Ending>, bool)) {
         let (total, ending, may_have_run) = self.finish();
         let mut values = std::mem::take(&mut self.values);
-        values.truncate(total);
         values.resize_with(total, || None);
+        (values, (ending, may_have_run))
+    }
+
+    fn results(mut self) -> Result<Vec<T>, TaskError> {
+        let (values, why) = self.gather();
         if let Some(index) = values.iter().position(Option::is_none) {
-            let why = (ending, may_have_run);
             return Err(Self::missing(&mut self.errors, self.ticket, index, &why));
         }
         Ok(values.into_iter().flatten().collect())
     }
 
     fn outcomes(mut self) -> Vec<Result<T, TaskError>> {
-        let (total, ending, may_have_run) = self.finish();
-        let mut values = std::mem::take(&mut self.values);
-        values.truncate(total);
-        values.resize_with(total, || None);
-        let why = (ending, may_have_run);
+        let (values, why) = self.gather();
         let outcome = |(index, value): (usize, Option<T>)| {
             value.ok_or_else(|| Self::missing(&mut self.errors, self.ticket, index, &why))
         };

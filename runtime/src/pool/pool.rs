@@ -132,7 +132,9 @@ impl Pool {
             }
         }
         let id = state.enter(batch);
-        self.core.desks(&mut state).has_tasks(id);
+        let mut desks = self.core.desks(&mut state);
+        desks.enlist(id);
+        desks.put_up();
         self.core.hand_over(&mut state);
         drop(state);
         Job::new(Arc::clone(&self.core), id)

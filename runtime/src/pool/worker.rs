@@ -133,10 +133,8 @@ impl Process for Worker {
         }
         own.ready.store(1, Ordering::SeqCst);
         worker.work();
-        if let Some(Err(reason)) = finalizer.map(Call::run) {
-            // Nobody waits for it. A panic was printed.
-            let _ = reason;
-        }
+        // Nobody waits for what comes of it. A panic was printed.
+        let _ = finalizer.map(Call::run);
     }
 }
 

@@ -7,11 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::unistd::{read, write};
 
 use super::presence::Presence;
 use super::state::State;
@@ -22,17 +19,14 @@ use crate::shm::object::{Kind, Object};
 use crate::shm::segment::Id;
 use crate::sync::gate::Gate;
 use crate::sync::slots::Slot;
-use crate::sys::fd::above_stdio;
 use crate::sys::poll::{self, Wait};
-use crate::sys::{copies, socket};
+use crate::sys::{copies, event, socket};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::{self, Parcel, RecvFailure, Scratch, SendFailure};
 
 /// An item of more bytes than this goes in a sealed file of its own: it is copied once, and holds nobody
 /// up meanwhile.
 const LARGE: usize = 1 << 20;
-/// How long those that do not wait wait for each other.
-const MOMENT: Duration = Duration::from_secs(1);
 
 /// An item that goes beside the ring.
 const BESIDE: wire::Kind = wire::Kind(b'q');
@@ -147,8 +141,6 @@ impl Core {
         let object = Object::new(State::new(capacity), (), place)?;
         let store = Store::create()?;
         let (outward, inward) = socket::pair().map_err(failed)?;
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell = EventFd::from_flags(flags).map_err(failed)?;
         let core = Self {
             object,
             store,
@@ -156,7 +148,7 @@ impl Core {
             here: Here::default(),
             outward: Endpoint::new(outward),
             inward: Endpoint::new(inward),
-            bell: Endpoint::new(above_stdio(bell.into()).map_err(failed)?),
+            bell: Endpoint::new(event::new_event().map_err(failed)?),
             copy: copies::count(),
         };
         Ok(core.enlist())
@@ -268,19 +260,10 @@ impl Core {
         self.copy == copies::count()
     }
 
-    /// Enters one side; who does not wait waits for a moment, as nobody is there for longer.
-    #[inline]
-    fn enter<S>(enter: impl Fn(Wait) -> Result<S, NotInTime>, wait: Wait) -> Result<S, NotInTime> {
-        match wait {
-            Wait::Never => enter(Wait::Never).or_else(|NotInTime| enter(Wait::at_most(MOMENT))),
-            wait => enter(wait),
-        }
-    }
-
     #[inline]
     fn produce(&self, wait: Wait) -> Result<Producing<'_>, PutProblem> {
         self.check_copy().map_err(failed)?;
-        let side = Self::enter(|wait| self.ring().producing(wait), wait)?;
+        let side = self.ring().patiently(Ring::producing, wait)?;
         if self.state().is_closed() { Err(PutProblem::Closed) } else { Ok(side) }
     }
 
@@ -435,7 +418,7 @@ impl Core {
         loop {
             // Before the look: what is put before the closing is seen.
             let closed = state.is_closed();
-            let side = Self::enter(|wait| self.ring().consuming(wait), wait)?;
+            let side = self.ring().patiently(Ring::consuming, wait)?;
             match self.take(side, &mut waiter, &decode)? {
                 Some(value) => return Ok(value),
                 None if closed => return Err(GetProblem::Closed),
@@ -525,7 +508,7 @@ impl Core {
         bytes: &mut Vec<u8>,
     ) -> Result<Vec<usize>, GetProblem> {
         let mut ends = Vec::new();
-        let mut side = Self::enter(|wait| self.ring().consuming(wait), Wait::Never)?;
+        let mut side = self.ring().patiently(Ring::consuming, Wait::Never)?;
         while ends.len() < max
             && let Some(record) = side.next()?
             && record.what == What::Item
@@ -596,7 +579,7 @@ impl Core {
         let wanted = &self.state().bell_wanted;
         if wanted.load(Ordering::SeqCst) != 0 {
             wanted.store(0, Ordering::SeqCst);
-            let _ = write(&self.bell, &1_u64.to_ne_bytes());
+            let _ = event::ring(&self.bell);
         }
     }
 
@@ -613,11 +596,10 @@ impl Core {
             return true;
         }
         // What has rung was heard. It may have been for others as well: they look again, as this does.
-        let mut count = [0; 8];
-        if read(&self.bell, &mut count).is_ok() {
+        if event::still(&self.bell) {
             wanted.store(1, Ordering::SeqCst);
             if self.is_ready() {
-                let _ = write(&self.bell, &1_u64.to_ne_bytes());
+                let _ = event::ring(&self.bell);
                 return true;
             }
         }

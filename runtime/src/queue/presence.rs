@@ -10,8 +10,8 @@
 use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::sys::event::new_event;
 use crate::sys::fd::above_stdio;
 use crate::wire::endpoint::Endpoint;
 
@@ -53,8 +53,7 @@ impl Presence {
 }
 
 fn token(tokens: &Epoll) -> nix::Result<OwnedFd> {
-    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-    let token = above_stdio(EventFd::from_flags(flags)?.into())?;
+    let token = new_event()?;
     tokens.add(&token, EpollEvent::new(EpollFlags::EPOLLOUT, 0))?;
     Ok(token)
 }

@@ -12,12 +12,15 @@ use std::io;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::store::{FIRST, Store};
 use crate::error::Error;
 use crate::sync::raw::{Guard, RawMutex, Taken};
 use crate::sys::poll::Wait;
 
+/// How long those that do not wait wait for each other.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Records begin at multiples of this, in bytes.
 const UNIT: usize = 16;
 /// A ring of more than this gives memory back when it is empty.
@@ -240,6 +243,21 @@ impl<'a> Ring<'a> {
         // SAFETY: as above.
         let (inside, taken) = unsafe { get.mutex.enter_within(wait) }.ok_or(NotInTime)?;
         Ok(Consuming { ring: self, at: get.position(taken, head), _inside: inside })
+    }
+
+    /// Takes one of the mutexes: who does not wait waits for a [`MOMENT`], as nobody has it for longer.
+    #[inline]
+    pub(crate) fn patiently<S>(
+        self,
+        enter: impl Fn(Self, Wait) -> Result<S, NotInTime>,
+        wait: Wait,
+    ) -> Result<S, NotInTime> {
+        match wait {
+            Wait::Never => {
+                enter(self, Wait::Never).or_else(|NotInTime| enter(self, Wait::at_most(MOMENT)))
+            }
+            wait => enter(self, wait),
+        }
     }
 
     /// The place of a record, in bytes.
