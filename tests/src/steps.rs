@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::os::unix::process::ExitStatusExt;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use nix::libc;
 use offspring::shm::{Shareable, Shared};
 use offspring::{Child, JoinError};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::crew::{is_asleep, until_asleep};
 use crate::family::{not_tested, until};
@@ -212,4 +213,47 @@ fn sweep_at(
         assert!(dies(&Steps::new(limit)?) || !certain);
     }
     Ok(())
+}
+
+/// Whether this process begins its steps when it encodes a [`Begin`], as what is of interest comes after.
+pub static BEGINS: AtomicBool = AtomicBool::new(false);
+/// Whether it ends them when it decodes an [`End`].
+pub static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// In a message, the last part of it: see [`BEGINS`].
+#[derive(Debug)]
+pub struct Begin;
+
+impl Serialize for Begin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if BEGINS.load(Ordering::Relaxed) {
+            begin();
+        }
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Begin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer).map(|()| Self)
+    }
+}
+
+/// In a message, the first part of it: see [`ENDS`].
+#[derive(Debug)]
+pub struct End;
+
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for End {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if ENDS.load(Ordering::Relaxed) {
+            end();
+        }
+        <()>::deserialize(deserializer).map(|()| Self)
+    }
 }

@@ -2,16 +2,16 @@
 //! sends and receives at once, and finds what it should.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use offspring::shm::Shared;
 use offspring::{Fd, Receiver, RecvError, SendTimeoutError, Sender, TryRecvError, pipe, process};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tests::each_start_method;
 use tests::family::until;
-use tests::steps::{self, Steps, sweep_all_over, was_killed};
+use tests::steps::{self, BEGINS, Begin, ENDS, End, Steps, sweep_all_over, was_killed};
 
 use super::is_polling;
 
@@ -19,47 +19,6 @@ use super::is_polling;
 const PROMPT: Duration = Duration::from_secs(10);
 const VICTIM: u64 = 1_000_000;
 const PROBE: u64 = 2_000_000;
-
-static BEGINS: AtomicBool = AtomicBool::new(false);
-static ENDS: AtomicBool = AtomicBool::new(false);
-
-/// The steps begin when it is encoded, as what is of interest comes after.
-#[derive(Debug)]
-struct Begin;
-
-impl Serialize for Begin {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if BEGINS.load(Ordering::Relaxed) {
-            steps::begin();
-        }
-        serializer.serialize_unit()
-    }
-}
-
-impl<'de> Deserialize<'de> for Begin {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <()>::deserialize(deserializer).map(|()| Self)
-    }
-}
-
-/// They end when it is decoded.
-#[derive(Debug)]
-struct End;
-
-impl Serialize for End {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit()
-    }
-}
-
-impl<'de> Deserialize<'de> for End {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if ENDS.load(Ordering::Relaxed) {
-            steps::end();
-        }
-        <()>::deserialize(deserializer).map(|()| Self)
-    }
-}
 
 type Message = (End, u64, Vec<u8>, Option<Fd<File>>, Begin);
 

@@ -3,17 +3,19 @@
 
 use std::cell::Cell;
 use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use offspring::queue::{TryGetError, TryPutError};
 use offspring::shm::Shared;
 use offspring::{Child, Queue, process};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tests::each_start_method;
 use tests::family::until;
-use tests::steps::{self, Steps, sleeper, stepping_sleeper, sweep_all_over, was_killed};
+use tests::steps::{
+    self, BEGINS, Begin, ENDS, End, Steps, sleeper, stepping_sleeper, sweep_all_over, was_killed,
+};
 
 use super::item::Item;
 
@@ -29,47 +31,6 @@ const LARGE: usize = 3 << 19;
 const PROMPT: Duration = Duration::from_secs(10);
 /// Nothing that is to come at once takes as long, on a machine that is not busy.
 const LATE: Duration = Duration::from_millis(300);
-
-/// The steps begin when an item is encoded, as what is of interest comes after.
-static BEGINS: AtomicBool = AtomicBool::new(false);
-/// They end when an item is decoded.
-static ENDS: AtomicBool = AtomicBool::new(false);
-
-#[derive(Debug)]
-struct Begin;
-
-impl Serialize for Begin {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if BEGINS.load(Ordering::Relaxed) {
-            steps::begin();
-        }
-        serializer.serialize_unit()
-    }
-}
-
-impl<'de> Deserialize<'de> for Begin {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <()>::deserialize(deserializer).map(|()| Self)
-    }
-}
-
-#[derive(Debug)]
-struct End;
-
-impl Serialize for End {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit()
-    }
-}
-
-impl<'de> Deserialize<'de> for End {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if ENDS.load(Ordering::Relaxed) {
-            steps::end();
-        }
-        <()>::deserialize(deserializer).map(|()| Self)
-    }
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Parcel {
