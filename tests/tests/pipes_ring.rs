@@ -338,6 +338,8 @@ each_start_method! {
         let (to, from) = pipe()?;
         let mut senders = Vec::new();
         let mut receivers = Vec::new();
+        // No two senders have the same number.
+        let mut numbers = 0..;
         let mut last = BTreeMap::<u64, u64>::new();
         let check = |from: &Receiver<(u64, u64)>, last: &mut BTreeMap<u64, u64>| {
             let (who, n) = from.recv_timeout(Duration::from_secs(60)).unwrap();
@@ -345,7 +347,8 @@ each_start_method! {
         };
         for round in 0..kills {
             while senders.len() < 2 {
-                senders.push(send_and_be_killed(to.clone(), round).spawn()?);
+                let number = numbers.next().unwrap();
+                senders.push(send_and_be_killed(to.clone(), number).spawn()?);
             }
             while receivers.len() < 2 {
                 receivers.push(receive_and_be_killed(from.clone()).spawn()?);
