@@ -170,9 +170,9 @@ impl End {
     #[inline]
     pub(super) fn send<T: Serialize>(&self, value: &T, wait: Wait) -> Result<(), SendProblem> {
         let mut scratch = Scratch::new();
-        let (fds, moves) = wire::encode(value, &mut scratch.0).map_err(SendProblem::Encode)?;
-        self.put(VALUE, &scratch.0, &fds, wait)?;
-        moves.sent();
+        let attached = wire::encode(value, &mut scratch.0).map_err(SendProblem::Encode)?;
+        self.put(VALUE, &scratch.0, attached.fds(), wait)?;
+        attached.sent();
         Ok(())
     }
 

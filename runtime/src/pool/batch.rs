@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::desk::next_reply;
 use super::error::{Task, TaskError};
 use super::worker::next_task;
 use crate::wire::Package;
@@ -11,6 +12,8 @@ use crate::wire::Package;
 /// How long a chunk should keep a worker busy, in nanoseconds: so long that what it costs to hand one
 /// out does not matter, and so short that nobody waits for the last one for long.
 const CHUNK_TIME: f64 = 200_000.0;
+/// How long one should keep it busy at the least, where not many tasks are left.
+const CHUNK_TIME_MIN: f64 = 20_000.0;
 /// The most tasks in a chunk whose size is ours to choose.
 const CHUNK_COUNT: f64 = 16_384.0;
 
@@ -69,19 +72,20 @@ pub(super) enum Fate {
 /// What has come of a batch's tasks and was not fetched.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// Plain values: the index, the length, the bytes.
+    /// Plain values, as they were in the ring, in runs: which input the first is for, how many bytes.
+    runs: Vec<(usize, usize)>,
     values: Vec<u8>,
     fates: Vec<(usize, Fate)>,
     len: usize,
 }
 
 impl Inbox {
+    /// Values of so many inputs that follow each other, each as a [reply](next_reply).
     #[inline]
-    pub(super) fn push(&mut self, index: usize, value: &[u8]) {
-        self.values.extend_from_slice(&(index as u64).to_ne_bytes());
-        self.values.extend_from_slice(&(value.len() as u64).to_ne_bytes());
-        self.values.extend_from_slice(value);
-        self.len += 1;
+    pub(super) fn push(&mut self, first: usize, count: usize, replies: &[u8]) {
+        self.runs.push((first, replies.len()));
+        self.values.extend_from_slice(replies);
+        self.len += count;
     }
 
     pub(super) fn push_fate(&mut self, index: usize, fate: Fate) {
@@ -104,10 +108,13 @@ impl Inbox {
         mut failed: impl FnMut(usize, TaskError),
     ) {
         let mut rest = &self.values[..];
-        while let Some((index, len)) = two_numbers(&mut rest) {
-            let (bytes, after) = rest.split_at(len);
+        for (mut index, len) in self.runs {
+            let (mut run, after) = rest.split_at(len);
             rest = after;
-            value(index, bytes, Vec::new());
+            while let Some((_, bytes)) = next_reply(&mut run) {
+                value(index, bytes, Vec::new());
+                index += 1;
+            }
         }
         for (index, fate) in self.fates {
             match fate {
@@ -116,13 +123,6 @@ impl Inbox {
             }
         }
     }
-}
-
-fn two_numbers(bytes: &mut &[u8]) -> Option<(usize, usize)> {
-    let (first, rest) = bytes.split_first_chunk()?;
-    let (second, rest) = rest.split_first_chunk()?;
-    *bytes = rest;
-    Some((u64::from_ne_bytes(*first) as usize, u64::from_ne_bytes(*second) as usize))
 }
 
 /// Why the tasks of a batch that are not done never will be.
@@ -279,10 +279,12 @@ impl Batch {
             (ChunkSize::Exactly(count), _) => count,
             (ChunkSize::Adaptive, None) => 1,
             (ChunkSize::Adaptive, Some(pace)) => {
-                let by_time = (CHUNK_TIME / pace.max(1.0)).min(CHUNK_COUNT);
-                // What is left goes to all of them, and in pieces that get smaller.
-                let share = self.waiting_count.div_ceil(2 * workers.max(1));
-                (by_time as u32).min(share as u32).max(1)
+                let in_time = |time: f64| (time / pace.max(1.0)).clamp(1.0, CHUNK_COUNT) as u32;
+                // What is left goes to all of them, and in pieces that get smaller; as long as more
+                // is to come, what is there is not all that is left.
+                let shares = if self.total.is_some() { 2 * workers } else { workers };
+                let share = self.waiting_count.div_ceil(shares.max(1)) as u32;
+                share.clamp(in_time(CHUNK_TIME_MIN), in_time(CHUNK_TIME))
             }
         }
     }

@@ -1,12 +1,10 @@
 //! What the parent and its workers have in common: the board, on which the parent puts chunks of tasks
-//! for the workers to claim, and a desk for each worker, where it says what it does and leaves its
-//! replies. `README.md` goes through the steps, and a death at each.
+//! for the workers to claim, and behind it a [desk](super::desk) for each worker. `README.md` goes through
+//! the steps, and a death at each.
 
-#![allow(unsafe_code)]
-
-use std::cell::{Cell, UnsafeCell};
-use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use super::desk::Desk;
 
 use crate::error::Result;
 use crate::shm::object::Kind;
@@ -16,17 +14,13 @@ use crate::sys::poll::Wait;
 
 /// How many chunks can be on the board.
 const WINDOW: usize = 1024;
-/// The size of a worker's ring for replies, in bytes.
-const RING: usize = 32 << 10;
-/// A longer reply goes beside the ring.
-pub(super) const REPLY_MAX: usize = RING / 4;
 /// The most workers that a pool can have at once.
 pub(super) const MAX_WORKERS: usize = 1024;
 
 /// A number on a cache line of its own.
 #[derive(Debug)]
 #[repr(C, align(64))]
-struct Line(AtomicU32);
+pub(super) struct Line(pub(super) AtomicU32);
 
 /// One chunk of tasks, as it hangs on the board.
 #[derive(Debug)]
@@ -77,6 +71,8 @@ pub(super) struct Board {
     published: Line,
     /// Where workers sleep that have nothing to do.
     pub(super) work: Gate,
+    /// 1 + the number of the worker that looks for chunks without sleeping, if one does.
+    lookout: Line,
     /// The thread of the parent's that looks after the replies sleeps on this while it is 1.
     listener: Line,
     /// No thread of the parent's listens: its bell is to be rung.
@@ -118,6 +114,7 @@ impl Board {
             cursor: Line(AtomicU32::new(0)),
             published: Line(AtomicU32::new(0)),
             work: Gate::new(),
+            lookout: Line(AtomicU32::new(0)),
             listener: Line(AtomicU32::new(0)),
             bell_wanted: Line(AtomicU32::new(0)),
             closed: AtomicU32::new(0),
@@ -243,6 +240,30 @@ impl Board {
         }
     }
 
+    /// Has workers come for so many chunks that were just put up. The one on the lookout comes by itself.
+    ///
+    /// It may have claimed another meanwhile; then it is that one which wakes somebody, as it looks once
+    /// more when it is no longer on the lookout: either it sees what was published before the
+    /// lookout was seen here, or it was not seen here.
+    pub(super) fn announce(&self, chunks: u32) {
+        let lookout = u32::from(self.lookout.0.load(Ordering::SeqCst) != 0);
+        if chunks > lookout {
+            self.work.open(chunks - lookout);
+        }
+    }
+
+    /// Puts this worker on the lookout, unless another is.
+    pub(super) fn look_out(&self, worker: usize) -> bool {
+        let (nobody, me) = (0, worker as u32 + 1);
+        self.lookout.0.compare_exchange(nobody, me, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// This worker is not on the lookout any more. True if it was.
+    pub(super) fn end_lookout(&self, worker: usize) -> bool {
+        let (me, nobody) = (worker as u32 + 1, 0);
+        self.lookout.0.compare_exchange(me, nobody, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     /// Has the parent know of a reply, if it does not look anyway. True if its bell is to be rung.
     #[inline]
     pub(super) fn call(&self) -> bool {
@@ -319,225 +340,5 @@ impl Board {
     /// Whether a worker has a reason to be awake.
     pub(super) fn has_news(&self) -> bool {
         self.unclaimed() > 0 || self.is_closed() || self.anybody_dismissed()
-    }
-}
-
-/// Where one worker says what it does, and leaves its replies.
-#[derive(Debug)]
-#[repr(C, align(64))]
-pub(super) struct Desk {
-    /// The number of the chunk in hand (the upper half), and how many of its tasks were begun.
-    progress: AtomicU64,
-    /// When the last of them was begun, in nanoseconds: where tasks have a time limit.
-    pub(super) since: AtomicU64,
-    /// How much of the ring was ever written.
-    tail: AtomicU32,
-    /// The worker is through with its initializer.
-    pub(super) ready: AtomicU32,
-    head: Line,
-    /// Where the worker waits for room in its ring.
-    room: Gate,
-    /// 1 + the number of the chunk of which no more tasks are to be begun.
-    stop: AtomicU64,
-    /// The parent is about to kill the worker for the task in hand: it must begin no other.
-    condemned: AtomicU32,
-    /// What the progress was when the task in hand had run for longer than it should.
-    overdue: AtomicU64,
-    ring: Ring,
-}
-
-#[repr(C, align(64))]
-struct Ring(UnsafeCell<[u8; RING]>);
-
-impl std::fmt::Debug for Ring {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ring").finish_non_exhaustive()
-    }
-}
-
-// SAFETY: its bytes are written by the worker between the tail and the head, and read by one thread of
-// the parent's at a time between the head and the tail: `Desk` sees to that.
-unsafe impl Sync for Ring {}
-
-/// What a reply begins with. All are padded to 16 bytes.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(super) struct Header {
-    pub(super) seq: u32,
-    /// Which task of the chunk.
-    pub(super) index: u32,
-    pub(super) kind: u32,
-    pub(super) len: u32,
-}
-
-const UNIT: usize = size_of::<Header>();
-const _: () = assert!(UNIT == 16);
-
-impl Header {
-    #[inline]
-    fn to_bytes(self) -> [u8; UNIT] {
-        let [a, b, c, d] = [self.seq, self.index, self.kind, self.len].map(u128::from);
-        (a | b << 32 | c << 64 | d << 96).to_le_bytes()
-    }
-
-    #[inline]
-    fn from_bytes(bytes: &[u8; UNIT]) -> Self {
-        let all = u128::from_le_bytes(*bytes);
-        let [seq, index, kind, len] = [0, 32, 64, 96].map(|shift| (all >> shift) as u32);
-        Self { seq, index, kind, len }
-    }
-}
-
-/// The next reply in what was [taken](Desk::take), with its bytes; `None` at the end, or if what is
-/// there is no reply.
-#[inline]
-pub(super) fn next_reply<'a>(bytes: &mut &'a [u8]) -> Option<(Header, &'a [u8])> {
-    let (header, rest) = bytes.split_first_chunk()?;
-    let header = Header::from_bytes(header);
-    let (payload, _) = rest.split_at_checked(header.len as usize)?;
-    *bytes = rest.get(payload.len().next_multiple_of(UNIT)..)?;
-    Some((header, payload))
-}
-
-impl Desk {
-    /// Makes it as it is at the beginning, for another worker.
-    pub(super) fn clear(&self) {
-        self.progress.store(0, Ordering::SeqCst);
-        for word in [&self.since, &self.stop, &self.overdue] {
-            word.store(0, Ordering::SeqCst);
-        }
-        for word in [&self.tail, &self.ready, &self.head.0, &self.condemned] {
-            word.store(0, Ordering::SeqCst);
-        }
-    }
-
-    // The worker's side.
-
-    /// Says that a task is about to run, and looks whether it may. `strictly`: who condemns the worker
-    /// for the task before this one knows for certain that this one has not run.
-    #[inline]
-    pub(super) fn begin(&self, seq: u32, index: u32, strictly: bool) {
-        let progress = u64::from(seq) << 32 | u64::from(index + 1);
-        self.progress.store(progress, Ordering::Release);
-        if strictly {
-            fence(Ordering::SeqCst);
-        }
-        while self.condemned.load(Ordering::Acquire) != 0 {
-            futex::wait(&self.condemned, 1, Wait::Forever);
-        }
-    }
-
-    /// Whether the task in hand has run for longer than it should.
-    pub(super) fn is_overdue(&self) -> bool {
-        let progress = self.progress.load(Ordering::Relaxed);
-        progress != 0 && self.overdue.load(Ordering::Relaxed) == progress
-    }
-
-    /// Whether no more tasks of this chunk are to be begun.
-    #[inline]
-    pub(super) fn is_stopped(&self, seq: u32) -> bool {
-        self.stop.load(Ordering::Relaxed) == u64::from(seq) + 1
-    }
-
-    /// How much of the ring is not read yet.
-    pub(super) fn unread(&self) -> usize {
-        let head = self.head.0.load(Ordering::SeqCst);
-        self.tail.load(Ordering::SeqCst).wrapping_sub(head) as usize
-    }
-
-    /// Leaves a reply of up to [`REPLY_MAX`] bytes. `call` has the parent make room.
-    ///
-    /// `known` is how far the parent had come when this worker last looked.
-    #[inline]
-    pub(super) fn reply(&self, known: &Cell<u32>, header: Header, payload: &[u8], call: impl Fn()) {
-        assert!(payload.len() <= REPLY_MAX && payload.len() == header.len as usize);
-        let tail = self.tail.load(Ordering::Relaxed);
-        let after = tail.wrapping_add((UNIT + payload.len().next_multiple_of(UNIT)) as u32);
-        let fits = || after.wrapping_sub(known.get()) as usize <= RING;
-        let look = || {
-            known.set(self.head.0.load(Ordering::SeqCst));
-            fits()
-        };
-        while !fits() && !look() {
-            call();
-            // SAFETY: the board stays mapped for as long as the worker lives.
-            unsafe { self.room.sleep(Wait::Forever, look) };
-            self.room.awake(|| false);
-        }
-        self.write(tail, &header.to_bytes());
-        self.write(tail.wrapping_add(UNIT as u32), payload);
-        // Who calls the parent afterwards looks behind a fence whether it sleeps.
-        self.tail.store(after, Ordering::Release);
-    }
-
-    #[inline]
-    fn write(&self, at: u32, bytes: &[u8]) {
-        let at = at as usize % RING;
-        let ring = self.ring.0.get().cast::<u8>();
-        if at + bytes.len() <= RING {
-            // SAFETY: it is within the ring, and beyond the tail and before the head, where only the
-            // worker writes, which has one thread for this, and nobody reads.
-            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), ring.add(at), bytes.len()) };
-            return;
-        }
-        let (first, second) = bytes.split_at(RING - at);
-        // SAFETY: so are both parts.
-        unsafe {
-            ptr::copy_nonoverlapping(first.as_ptr(), ring.add(at), first.len());
-            ptr::copy_nonoverlapping(second.as_ptr(), ring, second.len());
-        }
-    }
-
-    // The parent's side.
-
-    /// The chunk in hand, and how many of its tasks were begun.
-    pub(super) fn progress(&self) -> (u32, u32) {
-        let progress = self.progress.load(Ordering::SeqCst);
-        ((progress >> 32) as u32, progress as u32)
-    }
-
-    /// Appends the replies that are there to `bytes`, and makes room for others.
-    pub(super) fn take(&self, bytes: &mut Vec<u8>) {
-        let head = self.head.0.load(Ordering::Relaxed);
-        let len = (self.tail.load(Ordering::SeqCst).wrapping_sub(head) as usize).min(RING);
-        if len == 0 {
-            return;
-        }
-        let at = head as usize % RING;
-        let first = len.min(RING - at);
-        let ring = self.ring.0.get().cast::<u8>();
-        bytes.reserve(len);
-        // SAFETY: both parts are within the ring, and between the head and the tail, where the worker
-        // does not write; there is room for them behind what `bytes` has.
-        unsafe {
-            let to = bytes.as_mut_ptr().add(bytes.len());
-            ptr::copy_nonoverlapping(ring.add(at), to, first);
-            ptr::copy_nonoverlapping(ring, to.add(first), len - first);
-            bytes.set_len(bytes.len() + len);
-        }
-        self.head.0.store(head.wrapping_add(len as u32), Ordering::SeqCst);
-        self.room.open(1);
-    }
-
-    /// Has the task know that it has run for longer than it should.
-    pub(super) fn warn(&self, (seq, begun): (u32, u32)) {
-        self.overdue.store(u64::from(seq) << 32 | u64::from(begun), Ordering::SeqCst);
-    }
-
-    /// Has no more tasks of this chunk begin.
-    pub(super) fn stop(&self, seq: u32) {
-        self.stop.store(u64::from(seq) + 1, Ordering::SeqCst);
-    }
-
-    /// Has the worker begin no task from now on, and wait.
-    pub(super) fn condemn(&self) {
-        self.condemned.store(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-    }
-
-    /// Takes that back.
-    pub(super) fn pardon(&self) {
-        self.condemned.store(0, Ordering::SeqCst);
-        futex::wake(&self.condemned, 1);
     }
 }

@@ -239,10 +239,9 @@ impl PoolBuilder {
 fn call<P: Process>(process: P) -> Result<Call> {
     let entry = <P as Registered>::entry();
     let mut bytes = Vec::new();
-    let (fds, moves) = wire::encode(&process, &mut bytes)
+    let attached = wire::encode(&process, &mut bytes)
         .map_err(|source| Error::Encode { process: entry.name().into(), source })?;
-    moves.sent();
-    let fds = fds.into_iter().map(Fd::new).collect();
+    let fds = attached.sent().into_iter().map(Fd::new).collect();
     Ok(Call { entry: registry::index_of(entry)?, bytes, fds })
 }
 

@@ -66,6 +66,9 @@ pub(super) struct Core {
 
 /// The bell among the events; the others are desks.
 const BELL: u64 = u64::MAX;
+/// While somebody attends to a map, and takes the replies whenever it hands over tasks or fetches values,
+/// the pool's thread looks only after this whether that still goes on; if not, its bell is rung for them.
+const DOZE: Duration = Duration::from_millis(1);
 /// When a worker could not be started, it is tried again after this.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
@@ -156,9 +159,33 @@ impl Core {
         &self,
         wait: Wait,
         of: Option<BatchId>,
-        mut look: impl FnMut(&mut Desks<'_>) -> Option<R>,
+        look: impl FnMut(&mut Desks<'_>) -> Option<R>,
+    ) -> Option<R> {
+        self.wait_in(self.lock(), wait, of, look)
+    }
+
+    /// Has `begin` put up tasks, and waits for what comes of them: who listens already when they are
+    /// put up is the one who is told.
+    pub(super) fn begin_and_wait<R>(
+        &self,
+        begin: impl FnOnce(&mut Desks<'_>) -> BatchId,
+        mut look: impl FnMut(&mut Desks<'_>, BatchId) -> Option<R>,
     ) -> Option<R> {
         let mut state = self.lock();
+        if !state.listening && !self.is_foreign() {
+            self.board().begin_listening();
+        }
+        let id = begin(&mut self.desks(&mut state));
+        self.wait_in(state, Wait::Forever, Some(id), |desks| look(desks, id))
+    }
+
+    fn wait_in<'a, R>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        wait: Wait,
+        of: Option<BatchId>,
+        mut look: impl FnMut(&mut Desks<'_>) -> Option<R>,
+    ) -> Option<R> {
         let mut spin = None;
         let found = loop {
             let mut desks = self.desks(&mut state);
@@ -234,6 +261,7 @@ impl Core {
         }
         match state.followers.first() {
             Some((next, _)) => next.unpark(),
+            None if state.dozing => {}
             None => {
                 self.board().want_bell(true);
                 // (The pool's own thread looks itself.)
@@ -347,7 +375,11 @@ impl Core {
             });
             if idle {
                 let mut state = self.lock();
-                if !state.listening && state.followers.is_empty() {
+                state.dozing = std::mem::take(&mut state.attended) && state.attendants > 0;
+                if state.dozing {
+                    self.board().want_bell(false);
+                    wait = Some(wait.map_or(DOZE, |wait| wait.min(DOZE)));
+                } else if !state.listening && state.followers.is_empty() {
                     self.board().want_bell(true);
                     if self.desks(&mut state).any_replies() {
                         continue;

@@ -33,6 +33,8 @@ pub(super) enum Sentence {
 pub(super) struct Member {
     pub(super) child: Child<()>,
     pub(super) socket: Endpoint,
+    /// What its next reply is about: the number of a chunk, and which of its tasks.
+    at: (u32, u32),
     /// It is killed for this task: the chunk, the index in it.
     sentence: Option<(u32, u32, Sentence)>,
     /// Why it is of no use, as it has said.
@@ -43,7 +45,7 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn new(child: Child<()>, socket: Endpoint, started: Instant) -> Self {
         let record = WorkerRecord::new(child.name(), child.pid(), started);
-        Self { child, socket, sentence: None, useless: None, record }
+        Self { child, socket, at: (0, 0), sentence: None, useless: None, record }
     }
 }
 
@@ -135,6 +137,17 @@ impl Crew {
         match self.members.get(worker) {
             Some(Some(member)) => (member.child.name().into(), member.child.pid()),
             _ => ("?".into(), 0),
+        }
+    }
+
+    /// What the next reply of a worker is about.
+    pub(super) fn at(&self, worker: usize) -> (u32, u32) {
+        self.members.get(worker).and_then(Option::as_ref).map_or((0, 0), |member| member.at)
+    }
+
+    pub(super) fn set_at(&mut self, worker: usize, at: (u32, u32)) {
+        if let Some(Some(member)) = self.members.get_mut(worker) {
+            member.at = at;
         }
     }
 

@@ -2,6 +2,7 @@
 //! under one lock.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitStatus;
@@ -11,8 +12,9 @@ use std::time::Duration;
 
 use super::arena::{Arena, Block};
 use super::batch::{Batch, Ending, Fate, Segment, Taken};
-use super::board::{Board, Chunk, Desk, Header, Holder, next_reply};
+use super::board::{Board, Chunk, Holder};
 use super::crew::{Crew, Sentence};
+use super::desk::{Desk, next_reply};
 use super::error::{Task, TaskError, TaskPanic, WorkerDeath};
 use super::reply::{Reply, Times};
 use super::stats::{PoolStats, Records};
@@ -26,6 +28,30 @@ use crate::wire::{self, Package, SendFailure};
 
 /// The name of a batch.
 pub(super) type BatchId = u64;
+
+/// By numbers that are given one after the other: they spread by themselves.
+type Numbered<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
+
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 << 8 | u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// A chunk that was put up and is not dealt with.
 #[derive(Debug)]
@@ -67,11 +93,11 @@ pub(super) enum Phase {
 pub(super) type Callback = Box<dyn FnOnce() + Send>;
 
 pub(super) struct State {
-    batches: HashMap<BatchId, Batch>,
+    batches: Numbered<BatchId, Batch>,
     next_batch: BatchId,
     /// Batches with tasks waiting, in turn.
     ready: VecDeque<BatchId>,
-    flights: HashMap<u32, Flight>,
+    flights: Numbered<u32, Flight>,
     arena: Arena,
     pub(super) crew: Crew,
     pub(super) phase: Phase,
@@ -90,6 +116,13 @@ pub(super) struct State {
     limits: Limits,
     /// The pool's thread looks how long tasks run.
     pub(super) watched: bool,
+    /// How many threads attend to a map: hand over its tasks, fetch its values, and take the replies
+    /// whenever they do.
+    pub(super) attendants: usize,
+    /// One of them has done so, since the pool's thread last asked.
+    pub(super) attended: bool,
+    /// The pool's thread leaves the replies to them, but looks again in a moment.
+    pub(super) dozing: bool,
 }
 
 /// How long a task may run.
@@ -121,10 +154,10 @@ pub(super) const FOREIGN: &str = "it belongs to the process that this one is a c
 impl State {
     pub(super) fn new(arena: Arena, crew: Crew, limits: Limits, records: Records) -> Self {
         Self {
-            batches: HashMap::new(),
+            batches: HashMap::default(),
             next_batch: 0,
             ready: VecDeque::new(),
-            flights: HashMap::new(),
+            flights: HashMap::default(),
             arena,
             crew,
             phase: Phase::Open,
@@ -137,6 +170,9 @@ impl State {
             replies: Vec::new(),
             limits,
             watched: false,
+            attendants: 0,
+            attended: false,
+            dozing: false,
         }
     }
 
@@ -280,6 +316,14 @@ impl Desks<'_> {
         self.board.tail().get(worker)
     }
 
+    /// Takes in a batch that has its tasks, and puts them up.
+    pub(super) fn begin(&mut self, batch: Batch) -> BatchId {
+        let id = self.state.enter(batch);
+        self.enlist(id);
+        self.put_up();
+        id
+    }
+
     /// A batch may have tasks waiting: they are [put up](Self::put_up) in its turn.
     pub(super) fn enlist(&mut self, id: BatchId) {
         if let Some(batch) = self.state.batches.get_mut(&id)
@@ -298,13 +342,14 @@ impl Desks<'_> {
         let board = self.board.state();
         let workers = self.state.crew.target();
         let mut new = 0;
+        let mut unclaimed = board.unclaimed();
         while let Some(id) = self.state.ready.front().copied() {
             let Some(batch) = self.state.batches.get_mut(&id).filter(|batch| !batch.is_done())
             else {
                 self.state.ready.pop_front();
                 continue;
             };
-            if board.unclaimed() >= batch.ahead(workers) {
+            if unclaimed >= batch.ahead(workers) {
                 break;
             }
             let Some((seq, old)) = board.next() else { break };
@@ -367,10 +412,9 @@ impl Desks<'_> {
             self.state.flights.insert(seq, flight);
             board.publish(chunk);
             new += 1;
+            unclaimed += 1;
         }
-        if new > 0 {
-            board.work.open(new);
-        }
+        board.announce(new);
     }
 
     /// Whether a worker has left a reply that was not taken.
@@ -405,63 +449,76 @@ impl Desks<'_> {
         let mut replies = mem::take(&mut self.state.replies);
         replies.clear();
         desk.take(&mut replies);
+        let mut at = self.state.crew.at(worker);
         let mut rest = &replies[..];
-        while let Some((header, payload)) = next_reply(&mut rest) {
-            let Some((reply, beside)) = Reply::of(header.kind) else { continue };
+        loop {
+            let before = rest;
+            let Some((kind, payload)) = next_reply(&mut rest) else { break };
+            let Some((reply, beside)) = Reply::of(kind) else { continue };
             if reply == Reply::Value && !beside {
-                self.take_values(header, payload, &mut rest);
+                rest = before;
+                at.1 += self.take_values(at, kind, &mut rest);
+                continue;
+            }
+            if reply == Reply::Claimed {
+                at = (payload.try_into().map_or(at.0, u32::from_le_bytes), 0);
                 continue;
             }
             let (payload, fds) = if beside {
                 match self.state.crew.receive(worker) {
                     Ok(packet) => packet,
                     Err(reason) => {
-                        self.task_done(header.seq, header.index, |task| {
+                        self.task_done(at, |task| {
                             Fate::Failed(TaskError::Decode { task, reason, ran: true })
                         });
+                        at.1 += 1;
                         continue;
                     }
                 }
             } else {
                 (payload.to_vec(), Vec::new())
             };
-            self.take_reply(worker, (header.seq, header.index), reply, payload, fds);
+            self.take_reply(worker, at, reply, payload, fds);
+            at.1 += u32::from(reply.is_of_a_task());
         }
+        self.state.crew.set_at(worker, at);
         self.state.replies = replies;
     }
 
-    /// The common case: plain values, one after the other, of one chunk.
-    fn take_values<'a>(&mut self, mut header: Header, mut payload: &'a [u8], rest: &mut &'a [u8]) {
-        let seq = header.seq;
+    /// The common case: plain values, one after the other, of one chunk. Gives how many there are.
+    fn take_values(&mut self, (seq, index): (u32, u32), kind: u32, rest: &mut &[u8]) -> u32 {
         let State { flights, batches, .. } = &mut *self.state;
-        let mut flight = flights.get_mut(&seq);
+        let flight = flights.get_mut(&seq);
+        let first = flight.as_ref().map_or(0, |flight| flight.first + index as usize);
         let id = flight.as_ref().and_then(|flight| flight.batch);
-        let mut batch = id.and_then(|id| batches.get_mut(&id));
-        let mut done = 0;
+        let batch = id.and_then(|id| batches.get_mut(&id)).filter(|batch| batch.ending.is_none());
+        let wanted = batch.as_ref().map_or(0, |batch| batch.end.saturating_sub(first));
+        let all = *rest;
+        let (mut count, mut wanted_len) = (0, 0);
         loop {
-            if let Some(flight) = &mut flight {
-                flight.replied = header.index + 1;
-                let index = flight.first + header.index as usize;
-                if let Some(batch) = &mut batch
-                    && index < batch.end
-                    && batch.ending.is_none()
-                {
-                    batch.inbox.push(index, payload);
-                    done += 1;
-                }
-            }
             let mut ahead = *rest;
             match next_reply(&mut ahead) {
-                Some((next, bytes)) if next.seq == seq && next.kind == header.kind => {
-                    (header, payload) = (next, bytes);
-                    *rest = ahead;
-                }
+                Some((next, _)) if next == kind => {}
                 _ => break,
             }
+            *rest = ahead;
+            count += 1;
+            if count <= wanted {
+                wanted_len = all.len() - rest.len();
+            }
+        }
+        if let Some(flight) = flight {
+            flight.replied = index + count as u32;
+        }
+        if let Some(batch) = batch
+            && wanted > 0
+        {
+            batch.inbox.push(first, count.min(wanted), &all[..wanted_len]);
         }
         if let Some(id) = id {
-            self.count_done(id, done);
+            self.count_done(id, count.min(wanted));
         }
+        count as u32
     }
 
     /// So many more tasks of a batch are dealt with.
@@ -483,17 +540,18 @@ impl Desks<'_> {
     fn take_reply(
         &mut self,
         worker: usize,
-        (seq, index): (u32, u32),
+        at: (u32, u32),
         reply: Reply,
         payload: Vec<u8>,
         fds: Vec<OwnedFd>,
     ) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match reply {
-            Reply::Value => self.task_done(seq, index, |_| Fate::Value(payload, fds)),
+            Reply::Claimed => {}
+            Reply::Value => self.task_done(at, |_| Fate::Value(payload, fds)),
             Reply::Panicked => {
                 let (name, pid) = self.state.crew.who(worker);
-                self.task_done(seq, index, |task| {
+                self.task_done(at, |task| {
                     Fate::Failed(match PanicReport::from_bytes(&payload) {
                         Some(report) => {
                             let panic = Box::new(Panic::new(name, pid, report));
@@ -506,19 +564,19 @@ impl Desks<'_> {
                     })
                 });
             }
-            Reply::Unencodable => self.task_done(seq, index, |task| {
+            Reply::Unencodable => self.task_done(at, |task| {
                 Fate::Failed(TaskError::Encode { task, reason: text(&payload), ran: true })
             }),
-            Reply::Undecodable => self.task_done(seq, index, |task| {
+            Reply::Undecodable => self.task_done(at, |task| {
                 Fate::Failed(TaskError::Decode { task, reason: text(&payload), ran: false })
             }),
-            Reply::Wanted => self.send_beside(worker, seq),
-            Reply::End => self.end_flight(worker, seq, index, Times::from_bytes(&payload)),
+            Reply::Wanted => self.send_beside(worker, at.0),
+            Reply::End => self.end_flight(worker, at, Times::from_bytes(&payload)),
             Reply::Useless => self.state.crew.note_useless(worker, text(&payload)),
         }
     }
 
-    fn task_done(&mut self, seq: u32, index: u32, fate: impl FnOnce(Task) -> Fate) {
+    fn task_done(&mut self, (seq, index): (u32, u32), fate: impl FnOnce(Task) -> Fate) {
         let Some(flight) = self.state.flights.get_mut(&seq) else { return };
         flight.replied = index + 1;
         let (Some(id), index) = (flight.batch, flight.first + index as usize) else { return };
@@ -560,7 +618,7 @@ impl Desks<'_> {
             // (If the worker is gone, its end is heard, and the task waits again.) It waits for what will
             // not come.
             let reason = std::io::Error::from(failure).to_string();
-            self.task_done(seq, 0, |task| {
+            self.task_done((seq, 0), |task| {
                 Fate::Failed(TaskError::Encode { task, reason, ran: false })
             });
             self.state.crew.kill(worker);
@@ -568,7 +626,7 @@ impl Desks<'_> {
     }
 
     /// A worker is through with a chunk, of which it has done so many tasks.
-    fn end_flight(&mut self, worker: usize, seq: u32, done: u32, times: Option<Times>) {
+    fn end_flight(&mut self, worker: usize, (seq, done): (u32, u32), times: Option<Times>) {
         let Some(flight) = self.state.flights.remove(&seq) else { return };
         if let Some(Times { began, ended }) = times {
             let nanos = ended.saturating_sub(began);
@@ -859,6 +917,12 @@ impl Desks<'_> {
         }
         if let Some(desk) = self.desk(worker) {
             desk.clear();
+        }
+        let board = self.board.state();
+        board.end_lookout(worker);
+        if board.unclaimed() > 0 {
+            // It may have been the one that was to come for them, or to wake another.
+            board.work.open(u32::MAX);
         }
         self.put_up();
         self.close_if_idle();

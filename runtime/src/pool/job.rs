@@ -76,6 +76,7 @@ fn one<T: DeserializeOwned>(task: Task, inbox: Inbox) -> Option<Result<T, TaskEr
 }
 
 /// The value that a task has given.
+#[inline]
 pub(super) fn decode<T: DeserializeOwned>(
     task: Task,
     bytes: &[u8],

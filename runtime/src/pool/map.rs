@@ -208,6 +208,7 @@ impl<'a> Mapper<'a> {
     {
         let ticket = self.enter::<P>(fails_fast);
         let core = self.pool.core();
+        let _attending = Attending::new(core);
         // Cancels the rest, if an input panics.
         let mut job = MapJob::new(Arc::clone(core), ticket, self.progress.clone());
         let mut feed = Feed::new(0);
@@ -230,6 +231,22 @@ impl<'a> Mapper<'a> {
         }
         hand_over(core, &ticket, &mut feed, &mut failed, true);
         job
+    }
+}
+
+/// A thread attends to a map, as long as this is there.
+struct Attending<'a>(&'a Core);
+
+impl<'a> Attending<'a> {
+    fn new(core: &'a Core) -> Self {
+        core.lock().attendants += 1;
+        Self(core)
+    }
+}
+
+impl Drop for Attending<'_> {
+    fn drop(&mut self) {
+        self.0.lock().attendants -= 1;
     }
 }
 
@@ -267,6 +284,7 @@ fn hand_over(
         .batch(ticket.id)
         .is_some_and(|batch| !batch.is_done() && batch.end == usize::MAX);
     let full = desks.is_full(ticket.id);
+    state.attended = true;
     core.hand_over(&mut state);
     drop(state);
     if wanted && full && !last {
@@ -364,16 +382,20 @@ impl<T: DeserializeOwned> MapJob<T> {
 
     /// Takes the rest, when all is done; gives how many there should be, and why not all are.
     fn finish(&mut self) -> (usize, Option<Ending>, bool) {
+        let core = Arc::clone(&self.core);
+        let _attending = Attending::new(&core);
         loop {
             // What comes meanwhile is decoded meanwhile.
             let id = self.ticket.id;
-            let done =
-                self.core.wait_for(Wait::Forever, Some(id), |desks| match desks.state.batch(id) {
+            let done = core.wait_for(Wait::Forever, Some(id), |desks| {
+                desks.state.attended = true;
+                match desks.state.batch(id) {
                     Some(batch) if batch.is_done() => Some(true),
                     Some(batch) if !batch.inbox.is_empty() => Some(false),
                     Some(_) => None,
                     None => Some(true),
-                });
+                }
+            });
             self.collect();
             if done == Some(true) {
                 break;

@@ -4,7 +4,7 @@
 //! - [`mod@core`]: what all handles share: waiting, and the thread that looks after the workers
 //! - [`dispatch`]: which tasks there are, who has them, what becomes of them; [`batch`]: those of one call
 //! - [`crew`]: the workers, as the parent knows them; [`worker`]: a worker's own side
-//! - [`board`], [`arena`], [`reply`]: what both sides see
+//! - [`board`], [`desk`], [`arena`], [`reply`]: what both sides see
 
 mod arena;
 mod batch;
@@ -12,6 +12,7 @@ mod board;
 mod builder;
 mod core;
 mod crew;
+mod desk;
 mod dispatch;
 mod error;
 mod job;

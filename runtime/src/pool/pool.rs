@@ -9,7 +9,7 @@ use super::builder::PoolBuilder;
 use super::core::Core;
 use super::dispatch::BatchId;
 use super::error::{PoolError, Task, TaskError};
-use super::job::Job;
+use super::job::{Job, outcome};
 use super::map::{Imap, ImapUnordered, MapJob, Mapper};
 use super::stats::PoolStats;
 use crate::error::Result;
@@ -107,6 +107,16 @@ impl Pool {
     ///
     /// Whatever goes wrong, also with the arguments or with the pool itself, is told by the [`Job`].
     pub fn submit<P: Process>(&self, process: P) -> Job<P::Output> {
+        let batch = self.alone(process);
+        let mut state = self.core.lock();
+        let id = self.core.desks(&mut state).begin(batch);
+        self.core.hand_over(&mut state);
+        drop(state);
+        Job::new(Arc::clone(&self.core), id)
+    }
+
+    /// A batch of this one task.
+    fn alone<P: Process>(&self, process: P) -> Batch {
         let entry = <P as Registered>::entry();
         let mut batch = Batch::new(0, entry.name());
         batch.alone = true;
@@ -120,9 +130,6 @@ impl Pool {
                 feed.add(&process)?;
                 Ok(feed.take())
             });
-        // Its handles have gone with it.
-        drop(process);
-        let mut state = self.core.lock();
         match segment {
             Ok(segments) => segments.into_iter().for_each(|segment| batch.add(segment)),
             Err(reason) => {
@@ -131,13 +138,7 @@ impl Pool {
                 batch.done = 1;
             }
         }
-        let id = state.enter(batch);
-        let mut desks = self.core.desks(&mut state);
-        desks.enlist(id);
-        desks.put_up();
-        self.core.hand_over(&mut state);
-        drop(state);
-        Job::new(Arc::clone(&self.core), id)
+        batch
     }
 
     /// Has a worker run `process`, and waits for what it gives. Python's `apply`.
@@ -145,7 +146,12 @@ impl Pool {
     /// # Errors
     /// A [`TaskError`] says why it gave nothing.
     pub fn apply<P: Process>(&self, process: P) -> Result<P::Output, TaskError> {
-        self.submit(process).wait()
+        let batch = self.alone(process);
+        let batch = self.core.begin_and_wait(
+            |desks| desks.begin(batch),
+            |desks, id| desks.state.is_done(id).then(|| desks.state.remove(id))?,
+        );
+        outcome(batch.expect("it is there until it is taken"))
     }
 
     /// Has workers run what `task` makes of each of `inputs`, and gives all results in the order of the
@@ -337,7 +343,7 @@ impl Feed {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         let encoded = wire::encode(process, &mut self.bytes);
-        let (fds, moves) = match encoded {
+        let mut attached = match encoded {
             Ok(encoded) => encoded,
             Err(error) => {
                 self.bytes.truncate(start);
@@ -346,20 +352,19 @@ impl Feed {
             }
         };
         let len = self.bytes.len() - start - 4;
-        if fds.is_empty() && len <= CHUNK_MAX / 2 {
+        if attached.fds().is_empty() && len <= CHUNK_MAX / 2 {
             self.bytes[start..start + 4].copy_from_slice(&(len as u32).to_le_bytes());
-            moves.sent();
+            attached.sent();
             self.count += 1;
             self.next += 1;
             return Ok(());
         }
-        let payload = self.bytes.split_off(start + 4);
+        let package = Package::new(&self.bytes[start + 4..], attached.take_fds());
         self.bytes.truncate(start);
         let index = self.next;
         self.skip();
-        let package = Package::new(payload, fds)
-            .map_err(|failure| std::io::Error::from(failure).to_string())?;
-        moves.sent();
+        let package = package.map_err(|failure| std::io::Error::from(failure).to_string())?;
+        attached.sent();
         self.done.push(Segment::Beside { index, package: Arc::new(package), lost: 0 });
         Ok(())
     }

@@ -1,19 +1,22 @@
-//! What a worker tells its parent.
+//! What a worker tells its parent: which chunk it has, and then what came of each of its tasks, in
+//! their order.
 
-/// What a reply is. Those that are about a task have its place in the chunk as their index.
+/// What a reply is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// The task returned this.
+    /// The worker has claimed this chunk: its number. What follows is about that one.
+    Claimed,
+    /// The next task returned this.
     Value,
-    /// The task panicked: the report.
+    /// The next task panicked: the report.
     Panicked,
-    /// What the task returned does not serialise: why.
+    /// What the next task returned does not serialise: why.
     Unencodable,
-    /// The task did not run, as its arguments did not deserialise: why.
+    /// The next task did not run, as its arguments did not deserialise: why.
     Undecodable,
-    /// The worker has claimed a chunk whose one task travels beside the arena, and wants it.
+    /// The chunk is one task that travels beside the arena, and the worker wants it.
     Wanted,
-    /// The worker is through with its chunk, the first `index` tasks of which it has done: [`Times`].
+    /// The worker is through with its chunk, if not with all of its tasks: [`Times`].
     End,
     /// The initializer has failed, and the worker leaves: why.
     Useless,
@@ -23,7 +26,8 @@ pub(super) enum Reply {
 const BESIDE: u32 = 1 << 8;
 
 impl Reply {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
+        Self::Claimed,
         Self::Value,
         Self::Panicked,
         Self::Unencodable,
@@ -32,6 +36,11 @@ impl Reply {
         Self::End,
         Self::Useless,
     ];
+
+    /// Whether it says what came of the next task.
+    pub(super) fn is_of_a_task(self) -> bool {
+        matches!(self, Self::Value | Self::Panicked | Self::Unencodable | Self::Undecodable)
+    }
 
     pub(super) fn code(self, beside: bool) -> u32 {
         self as u32 | if beside { BESIDE } else { 0 }

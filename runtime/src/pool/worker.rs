@@ -13,10 +13,11 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::arena::Reader;
-use super::board::{Board, Chunk, Desk, Header, REPLY_MAX};
+use super::board::{Board, Chunk};
+use super::desk::{Desk, REPLY_MAX};
 use super::reply::{Reply, Times};
 use crate::process::Process;
-use crate::process::registry::{self, Ended, Entry, Registered, Registration};
+use crate::process::registry::{self, Ended, Entry, Registered, Registration, Tasks};
 use crate::ring::Store;
 use crate::shm::object::Object;
 use crate::sync::spin::Spin;
@@ -127,7 +128,7 @@ impl Process for Worker {
             since_look: Cell::new(0),
         };
         if let Some(Err(reason)) = initializer.map(Call::run) {
-            worker.leave(0, 0, Reply::Useless, reason.as_bytes(), Vec::new());
+            worker.leave(Reply::Useless, reason.as_bytes(), &[]);
             worker.call();
             return;
         }
@@ -181,13 +182,17 @@ impl Shift<'_> {
         let mut left = self.rules.max_tasks.unwrap_or(u32::MAX);
         let mut out = Vec::new();
         let mut known = None;
-        while let Some((seq, chunk)) = self.next() {
+        let mut ended = None;
+        while let Some((seq, chunk)) = self.next(&mut ended) {
             // Most chunks are of the same process as the one before.
             if known.is_none_or(|(process, _)| process != chunk.process) {
                 known = registry::entry(chunk.process).map(|entry| (chunk.process, entry));
             }
             let entry = known.map(|(_, entry)| entry);
-            let done = self.run_chunk(seq, chunk, entry, left, &mut out);
+            // One that follows at once begins when the one before has ended.
+            let began = ended.unwrap_or_else(clock::now);
+            let done = self.run_chunk(seq, chunk, entry, left, began, &mut out);
+            ended = Some(self.last_call.get());
             if self.rules.max_tasks.is_some() {
                 left -= done;
             }
@@ -198,9 +203,11 @@ impl Shift<'_> {
         }
     }
 
-    /// The next chunk, now this worker's; `None` if it is to leave.
-    fn next(&self) -> Option<(u32, Chunk)> {
+    /// The next chunk, now this worker's; `None` if it is to leave. If it has to wait for it, `ended` is
+    /// no longer of use.
+    fn next(&self, ended: &mut Option<u64>) -> Option<(u32, Chunk)> {
         let mut slept = false;
+        let mut looked_out = false;
         let mut in_time = true;
         loop {
             let claimed = (!self.board.is_dismissed()).then(|| self.board.claim(self.number));
@@ -211,18 +218,26 @@ impl Shift<'_> {
                 claimed => claimed,
             };
             if let Some(next) = next {
+                // Who was woken, or came by itself, wakes another if there is something for that one.
                 if slept {
-                    // Who was woken wakes another, if there is something for that one.
                     self.board.work.awake(|| self.board.has_news());
+                } else if looked_out && self.board.has_news() {
+                    self.board.work.open(1);
                 }
                 return next;
             }
+            *ended = None;
+            let on_lookout = self.board.look_out(self.number);
             let mut spin = Spin::long();
             while spin.pause() {
                 if self.board.has_news() {
                     spin.paid();
                     break;
                 }
+            }
+            if on_lookout {
+                self.board.end_lookout(self.number);
+                looked_out = true;
             }
             if !self.board.has_news() {
                 let wait = self.rules.idle_timeout.map_or(Wait::Forever, Wait::at_most);
@@ -240,30 +255,24 @@ impl Shift<'_> {
         chunk: Chunk,
         entry: Option<&'static Entry>,
         most: u32,
+        began: u64,
         out: &mut Vec<u8>,
     ) -> u32 {
-        let began = clock::now();
         self.last_look.set(began);
         self.since_look.set(0);
+        self.leave(Reply::Claimed, &seq.to_le_bytes(), &[]);
         let done = match (entry, chunk.count) {
             (None, _) => 0,
             (Some(entry), None) => self.run_beside(seq, entry, out),
             (Some(entry), Some(count)) => {
-                let mut tasks = self.arena.bytes(chunk.at, chunk.len as usize).unwrap_or(&[]);
-                let mut done = 0;
-                while done < count.min(most)
-                    && !(done > 0 && self.desk.is_stopped(seq))
-                    && let Some(task) = next_task(&mut tasks)
-                {
-                    self.run_task(seq, done, entry, task, Vec::new(), out);
-                    done += 1;
-                    self.call_sometimes();
-                }
-                done
+                let tasks = self.arena.bytes(chunk.at, chunk.len as usize).unwrap_or(&[]);
+                let mut run = Run { shift: self, seq, tasks, done: 0, most: count.min(most) };
+                entry.run_all(&mut run, out);
+                run.done
             }
         };
         let times = Times { began, ended: clock::now() };
-        self.leave(seq, done, Reply::End, &times.to_bytes(), Vec::new());
+        self.leave(Reply::End, &times.to_bytes(), &[]);
         self.last_call.set(times.ended);
         self.call();
         done
@@ -271,58 +280,57 @@ impl Shift<'_> {
 
     /// Asks for the one task of a chunk, and runs it.
     fn run_beside(&self, seq: u32, entry: &Entry, out: &mut Vec<u8>) -> u32 {
-        self.leave(seq, 0, Reply::Wanted, &[], Vec::new());
+        self.leave(Reply::Wanted, &[], &[]);
         self.call();
         let ran = wire::recv(self.socket.as_fd(), Wait::Forever, |packet| {
-            self.run_task(seq, 0, entry, packet.payload, packet.fds, out);
+            out.clear();
+            self.begin(seq, 0);
+            self.ended(entry.run_into(packet.payload, packet.fds, out), out);
         });
         if let Err(failure) = ran {
             let reason = failure.to_string();
-            self.leave(seq, 0, Reply::Undecodable, reason.as_bytes(), Vec::new());
+            self.leave(Reply::Undecodable, reason.as_bytes(), &[]);
         }
         1
     }
 
+    /// A task is about to run.
     #[inline]
-    fn run_task(
-        &self,
-        seq: u32,
-        index: u32,
-        entry: &Entry,
-        task: &[u8],
-        fds: Vec<OwnedFd>,
-        out: &mut Vec<u8>,
-    ) {
-        out.clear();
+    fn begin(&self, seq: u32, index: u32) {
         if self.rules.timed {
             self.desk.since.store(clock::now(), Ordering::SeqCst);
         }
         self.desk.begin(seq, index, index == 0 || self.rules.timed);
-        match entry.run_into(task, fds, out) {
-            Ended::Value(fds) => self.leave(seq, index, Reply::Value, out, fds),
-            Ended::Panicked(report) => {
-                self.leave(seq, index, Reply::Panicked, &report.to_bytes(), Vec::new());
+    }
+
+    /// It has ended.
+    #[inline]
+    fn ended(&self, ended: Ended, value: &[u8]) {
+        match ended {
+            Ended::Value(attached) => {
+                self.leave(Reply::Value, value, attached.fds());
+                attached.sent(); // or it is gone with this process
             }
-            Ended::Unencodable(reason) => {
-                self.leave(seq, index, Reply::Unencodable, reason.as_bytes(), Vec::new());
-            }
-            Ended::Undecodable(reason) => {
-                self.leave(seq, index, Reply::Undecodable, reason.as_bytes(), Vec::new());
-            }
+            Ended::Panicked(report) => self.leave(Reply::Panicked, &report.to_bytes(), &[]),
+            Ended::Unencodable(why) => self.leave(Reply::Unencodable, why.as_bytes(), &[]),
+            Ended::Undecodable(why) => self.leave(Reply::Undecodable, why.as_bytes(), &[]),
         }
     }
 
     /// Leaves a reply: what does not fit into the ring goes through the socket, before its reply.
     #[inline]
-    fn leave(&self, seq: u32, index: u32, reply: Reply, payload: &[u8], fds: Vec<OwnedFd>) {
-        let small = payload.len() <= REPLY_MAX && fds.is_empty();
-        let put = |reply: Reply, payload: &[u8], beside| {
-            let header = Header { seq, index, kind: reply.code(beside), len: payload.len() as u32 };
-            self.desk.reply(&self.head, header, payload, || self.call());
-        };
-        if small {
-            return put(reply, payload, false);
+    fn leave(&self, reply: Reply, payload: &[u8], fds: &[OwnedFd]) {
+        if payload.len() <= REPLY_MAX && fds.is_empty() {
+            return self.desk.reply(&self.head, reply.code(false), payload, || self.call());
         }
+        self.leave_beside(reply, payload, fds);
+    }
+
+    #[cold]
+    fn leave_beside(&self, reply: Reply, payload: &[u8], fds: &[OwnedFd]) {
+        let put = |reply: Reply, payload: &[u8], beside| {
+            self.desk.reply(&self.head, reply.code(beside), payload, || self.call());
+        };
         self.call(); // what is in the socket already may have to be taken first
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         match wire::send(self.socket.as_fd(), PACKET, payload, &fds, Wait::Forever) {
@@ -362,6 +370,33 @@ impl Shift<'_> {
             // A task has closed descriptors that are not its own. The end of this process is heard.
             signal::exit_now(1);
         }
+    }
+}
+
+/// The tasks of one chunk, as they are run.
+struct Run<'a> {
+    shift: &'a Shift<'a>,
+    seq: u32,
+    tasks: &'a [u8],
+    /// How many have ended, and how many may.
+    done: u32,
+    most: u32,
+}
+
+impl<'a> Tasks<'a> for Run<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.done >= self.most || self.done > 0 && self.shift.desk.is_stopped(self.seq) {
+            return None;
+        }
+        let task = next_task(&mut self.tasks)?;
+        self.shift.begin(self.seq, self.done);
+        Some(task)
+    }
+
+    fn ended(&mut self, ended: Ended, value: &[u8]) {
+        self.shift.ended(ended, value);
+        self.done += 1;
+        self.shift.call_sometimes();
     }
 }
 

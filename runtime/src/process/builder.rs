@@ -197,7 +197,7 @@ impl Builder {
         };
         // The process is serialised once, before anything is started for it.
         let mut argument = Vec::new();
-        let (fds, moves) = wire::encode(&process, &mut argument)
+        let attached = wire::encode(&process, &mut argument)
             .map_err(|source| Error::Encode { process: name.clone(), source })?;
         // Its handles have gone with it. Were they still here, a fork would hold them as well.
         drop(process);
@@ -206,7 +206,7 @@ impl Builder {
         let private: Vec<_> = streams
             .iter()
             .flat_map(Stream::made)
-            .chain(fds.iter().map(AsFd::as_fd))
+            .chain(attached.fds().iter().map(AsFd::as_fd))
             .chain(dir.iter().map(AsFd::as_fd))
             .collect();
         let started = deliver(method, self.detached, &env, &private, |started| {
@@ -230,15 +230,18 @@ impl Builder {
             packet.extend_from_slice(&argument);
             let stdio = streams.each_ref().map(Stream::childs);
             let equipment = Equipment { stdio, dir };
-            Instructions::send(started.channel.as_fd(), &packet, equipment, &fds).map_or_else(
-                |failure| match failure {
-                    SendFailure::Disconnected => Ok(false),
-                    other => Err(Error::os(format!("pass process '{name}' its arguments"), other)),
-                },
-                |()| Ok(true),
-            )
+            Instructions::send(started.channel.as_fd(), &packet, equipment, attached.fds())
+                .map_or_else(
+                    |failure| match failure {
+                        SendFailure::Disconnected => Ok(false),
+                        other => {
+                            Err(Error::os(format!("pass process '{name}' its arguments"), other))
+                        }
+                    },
+                    |()| Ok(true),
+                )
         })?;
-        moves.sent();
+        attached.sent();
         let Started { pid, pidfd, channel, lifeline, .. } = started;
         let handle = table::insert(|id| Shared {
             name,

@@ -14,7 +14,7 @@ use super::join_error::PanicReport;
 use super::protocol::Outcome;
 use super::{Process, panics};
 use crate::error::{Error, Result};
-use crate::wire;
+use crate::wire::{self, Attached};
 
 /// One declared process: its name, its place, and how to run it from its serialised form.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct Entry {
     line: u32,
     column: u32,
     run: fn(&[u8], Vec<OwnedFd>, &mut Vec<u8>) -> Ended,
+    run_all: fn(&mut dyn Tasks<'_>, &mut Vec<u8>),
     started: AtomicU32,
 }
 
@@ -48,6 +49,7 @@ impl Entry {
             line,
             column,
             run: run::<P>,
+            run_all: run_all::<P>,
             started: AtomicU32::new(0),
         }
     }
@@ -74,7 +76,7 @@ impl Entry {
     pub(super) fn run(&self, args: &[u8], fds: Vec<OwnedFd>) -> Outcome {
         let mut bytes = Vec::new();
         match self.run_into(args, fds, &mut bytes) {
-            Ended::Value(fds) => Outcome::Value(bytes, fds),
+            Ended::Value(attached) => Outcome::Value(bytes, attached.sent()),
             Ended::Panicked(report) => Outcome::Panicked(report),
             Ended::Unencodable(reason) => Outcome::Unencodable(reason),
             Ended::Undecodable(reason) => Outcome::Undecodable(reason),
@@ -91,16 +93,31 @@ impl Entry {
         ended
     }
 
+    /// Runs many of it here, one after the other. `bytes` is room for their values, in turn.
+    pub(crate) fn run_all(&self, tasks: &mut dyn Tasks<'_>, bytes: &mut Vec<u8>) {
+        (self.run_all)(tasks, bytes);
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 }
 
+/// Where the arguments of one process come from that is run many times, and what takes what came of
+/// each.
+pub(crate) trait Tasks<'a> {
+    /// The next ones, which have no descriptors; it begins with that.
+    fn next(&mut self) -> Option<&'a [u8]>;
+
+    /// It has ended; a value is in `bytes`.
+    fn ended(&mut self, ended: Ended, bytes: &[u8]);
+}
+
 /// How a run of a process ended; its value is in bytes elsewhere.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// It returned, and these descriptors go with the value.
-    Value(Vec<OwnedFd>),
+    /// It returned, and this goes with the value.
+    Value(Attached),
     /// It panicked.
     Panicked(PanicReport),
     /// What it returned does not serialise.
@@ -109,27 +126,46 @@ pub(crate) enum Ended {
     Undecodable(String),
 }
 
-/// Decodes a process, runs it, and encodes what came of it. All three are code of the user's, so a
+/// Decodes a process, runs it, and appends what came of it. All three are code of the user's, so a
 /// panic in any of them is the work's.
-fn run<P: Process>(args: &[u8], fds: Vec<OwnedFd>, bytes: &mut Vec<u8>) -> Ended {
-    let work = || {
-        let process: P = match wire::decode(args, fds) {
-            Ok(process) => process,
-            Err(error) => return Ended::Undecodable(error.to_string()),
-        };
-        let output = process.run();
-        match wire::encode(&output, bytes) {
-            Ok((fds, moves)) => {
-                moves.sent(); // or it is gone with this process
-                Ended::Value(fds)
-            }
-            Err(error) => Ended::Unencodable(error.to_string()),
-        }
+#[inline]
+fn work<P: Process>(args: &[u8], fds: Vec<OwnedFd>, bytes: &mut Vec<u8>) -> Ended {
+    let process: P = match wire::decode(args, fds) {
+        Ok(process) => process,
+        Err(error) => return Ended::Undecodable(error.to_string()),
     };
-    // What the panic left half done is the process's own: it ends, or, in a pool, holds nothing but
-    // statics, as a thread's panic would leave them.
-    catch_unwind(AssertUnwindSafe(|| panics::noted(work)))
-        .unwrap_or_else(|payload| Ended::Panicked(panics::describe(payload)))
+    let output = process.run();
+    match wire::encode(&output, bytes) {
+        Ok(attached) => Ended::Value(attached),
+        Err(error) => Ended::Unencodable(error.to_string()),
+    }
+}
+
+/// Catches a panic of the work's. What it left half done is the process's own: it ends, or, in a pool,
+/// holds nothing but statics, as a thread's panic would leave them.
+fn caught<R>(work: impl FnOnce() -> R) -> Result<R, PanicReport> {
+    catch_unwind(AssertUnwindSafe(|| panics::noted(work))).map_err(panics::describe)
+}
+
+fn run<P: Process>(args: &[u8], fds: Vec<OwnedFd>, bytes: &mut Vec<u8>) -> Ended {
+    caught(|| work::<P>(args, fds, bytes)).unwrap_or_else(Ended::Panicked)
+}
+
+/// As long as none panics, they are all run in one go.
+fn run_all<P: Process>(tasks: &mut dyn Tasks<'_>, bytes: &mut Vec<u8>) {
+    loop {
+        let all = caught(|| {
+            while let Some(args) = tasks.next() {
+                bytes.clear();
+                let ended = work::<P>(args, Vec::new(), bytes);
+                tasks.ended(ended, bytes);
+            }
+        });
+        match all {
+            Ok(()) => return,
+            Err(report) => tasks.ended(Ended::Panicked(report), &[]),
+        }
+    }
 }
 
 /// Ties a process to its entry. Implemented by `#[process]` and by `#[derive(Process)]`.

@@ -296,9 +296,9 @@ impl<T: Serialize> Queue<T> {
     #[inline]
     fn put_within(&self, value: &T, wait: Wait) -> Result<(), Problem> {
         let mut scratch = Scratch::new();
-        let (fds, moves) = wire::encode(value, &mut scratch.0).map_err(Problem::Encode)?;
-        self.core.put(&scratch.0, &fds, wait).map_err(Problem::Put)?;
-        moves.sent();
+        let attached = wire::encode(value, &mut scratch.0).map_err(Problem::Encode)?;
+        self.core.put(&scratch.0, attached.fds(), wait).map_err(Problem::Put)?;
+        attached.sent();
         Ok(())
     }
 
@@ -336,8 +336,10 @@ impl<T: Serialize> Queue<T> {
             for value in values.by_ref() {
                 let start = scratch.0.len();
                 match wire::encode(&value, &mut scratch.0) {
-                    Ok((fds, moves)) if fds.is_empty() && scratch.0.len() - start <= BATCH => {
-                        moves.sent();
+                    Ok(attached)
+                        if attached.fds().is_empty() && scratch.0.len() - start <= BATCH =>
+                    {
+                        attached.sent();
                         batch.push(value);
                         ends.push(scratch.0.len());
                     }

@@ -2,15 +2,17 @@
 
 use std::cell::Cell;
 
-/// The most looks. The pauses between them double, so all take 252 pauses: some microseconds.
+/// How many looks. The pauses between them double, so all take 252 pauses: some microseconds.
 const LOOKS: u32 = 6;
 const FIRST_PAUSE: u32 = 4;
+/// So many waits in a row may be in vain until this thread sleeps at once.
+const IN_VAIN: u32 = 4;
 /// After so many waits without a look it is tried again.
-const TRY_AGAIN: u32 = 32;
+const TRY_AGAIN: u32 = 16;
 
 thread_local! {
-    /// How many looks this thread takes, and for how many waits that has been none.
-    static PAYS: Cell<(u32, u32)> = const { Cell::new((LOOKS, 0)) };
+    /// How many more waits of this thread may be in vain, and for how many it has not looked.
+    static PATIENCE: Cell<(u32, u32)> = const { Cell::new((IN_VAIN, 0)) };
 }
 
 /// One wait's looks.
@@ -33,14 +35,12 @@ impl Spin {
     }
 
     fn from_pause(pause: u32) -> Self {
-        let (looks, without) = PAYS.get();
-        let left = match looks {
-            0 if without >= TRY_AGAIN => LOOKS,
-            0 => {
-                PAYS.set((0, without + 1));
-                0
-            }
-            _ => looks,
+        let (patience, without) = PATIENCE.get();
+        let left = if patience > 0 || without >= TRY_AGAIN {
+            LOOKS
+        } else {
+            PATIENCE.set((0, without + 1));
+            0
         };
         Self { left, pause, first: pause }
     }
@@ -62,7 +62,7 @@ impl Spin {
         self.left -= 1;
         if self.left == 0 {
             // Until the next look has shown something else, it did not pay.
-            PAYS.set((PAYS.get().0 / 2, 0));
+            PATIENCE.set((PATIENCE.get().0.saturating_sub(1), 0));
         }
         true
     }
@@ -70,7 +70,7 @@ impl Spin {
     /// What it looked for has come.
     pub(crate) fn paid(&self) {
         if self.pause > self.first {
-            PAYS.set((LOOKS, 0));
+            PATIENCE.set((IN_VAIN, 0));
         }
     }
 }

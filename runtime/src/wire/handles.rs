@@ -83,26 +83,42 @@ fn unlist(bytes: &[u8], fds: Vec<OwnedFd>) -> Option<(&[u8], Vec<Handle>)> {
     fds.next().is_none().then_some((bytes, handles))
 }
 
-/// The handles that can be in one process only and are in a message, until it has been sent.
+/// What goes with a value beside its bytes. Most values have nothing, and cost nothing here.
 ///
-/// Dropped before [`sent`](Self::sent) was called, it lets the sender have them back.
+/// Dropped before the message was [`sent`](Self::sent), it lets the sender have back the handles that
+/// can be in one process only.
 #[derive(Debug, Default)]
-pub(crate) struct Moves(Vec<Arc<AtomicBool>>);
+pub(crate) struct Attached(Option<Box<Parts>>);
 
-impl Moves {
-    /// The message is on its way: they are somebody else's from now on.
+#[derive(Debug)]
+struct Parts {
+    fds: Vec<OwnedFd>,
+    /// Says for each of the handles that can be in one process only that it is gone.
+    moves: Vec<Arc<AtomicBool>>,
+}
+
+impl Attached {
     #[inline]
-    pub(crate) fn sent(mut self) {
-        if !self.0.is_empty() {
-            self.0.clear();
-        }
+    pub(crate) fn fds(&self) -> &[OwnedFd] {
+        self.0.as_ref().map_or(&[], |parts| &parts.fds)
+    }
+
+    pub(crate) fn take_fds(&mut self) -> Vec<OwnedFd> {
+        self.0.as_mut().map(|parts| std::mem::take(&mut parts.fds)).unwrap_or_default()
+    }
+
+    /// The message is on its way: what moves is somebody else's from now on. Gives the descriptors.
+    #[inline]
+    pub(crate) fn sent(mut self) -> Vec<OwnedFd> {
+        let Some(parts) = &mut self.0 else { return Vec::new() };
+        parts.moves.clear();
+        self.take_fds()
     }
 }
 
-impl Drop for Moves {
-    #[inline]
+impl Drop for Parts {
     fn drop(&mut self) {
-        self.0.iter().for_each(|gone| gone.store(false, Ordering::SeqCst));
+        self.moves.iter().for_each(|gone| gone.store(false, Ordering::SeqCst));
     }
 }
 
@@ -112,15 +128,17 @@ pub(crate) fn serialize_move<S: Serializer>(
     gone: &Arc<AtomicBool>,
     what: &str,
 ) -> Result<(), S::Error> {
-    let moved = match CROSSING.get() {
-        crossing if crossing.way != Way::Outward => Err(only_while_sent(what)),
-        _ if gone.swap(true, Ordering::SeqCst) => Err(format!("this {what} was sent already")),
-        crossing => {
-            UNDER_WAY.with_borrow_mut(|lists| lists.moves.push(Arc::clone(gone)));
-            CROSSING.set(Crossing { moves: crossing.moves + 1, ..crossing });
-            Ok(())
+    let moved = CROSSING.with(|crossing| {
+        if crossing.way.get() != Way::Outward {
+            return Err(only_while_sent(what));
         }
-    };
+        if gone.swap(true, Ordering::SeqCst) {
+            return Err(format!("this {what} was sent already"));
+        }
+        UNDER_WAY.with_borrow_mut(|lists| lists.moves.push(Arc::clone(gone)));
+        crossing.moves.set(crossing.moves.get() + 1);
+        Ok(())
+    });
     // Here, as an error of a user's serialiser runs a user's code.
     moved.map_err(S::Error::custom)
 }
@@ -141,14 +159,15 @@ enum Way {
 }
 
 /// What is crossing. Most values have no handles: they are done with this alone, and touch no list.
-#[derive(Debug, Clone, Copy)]
+/// (Each part is a cell of its own, as a processor waits when it loads together what was just stored apart.)
+#[derive(Debug)]
 struct Crossing {
-    way: Way,
+    way: Cell<Way>,
     /// Which of the handles that are under way are its own: the last ones, from one to the other.
-    first: u32,
-    end: u32,
+    first: Cell<u32>,
+    end: Cell<u32>,
     /// How many that move are under way, its own and those of the crossings around it.
-    moves: u32,
+    moves: Cell<u32>,
 }
 
 /// The handles of all crossings on this thread, one in the other, from the outermost to the innermost.
@@ -161,56 +180,66 @@ struct Lists {
 
 thread_local! {
     /// The innermost crossing. A `Serialize` that itself sends something nests one in another.
-    static CROSSING: Cell<Crossing> =
-        const { Cell::new(Crossing { way: Way::None, first: 0, end: 0, moves: 0 }) };
+    static CROSSING: Crossing = const {
+        Crossing {
+            way: Cell::new(Way::None),
+            first: Cell::new(0),
+            end: Cell::new(0),
+            moves: Cell::new(0),
+        }
+    };
 
     /// Without a destructor, so that it is there in exit handlers: after a crossing it has no memory.
     static UNDER_WAY: RefCell<ManuallyDrop<Lists>> =
         const { RefCell::new(ManuallyDrop::new(Lists { handles: Vec::new(), moves: Vec::new() })) };
 }
 
-/// A crossing, until it is dropped, be it because a user's `Serialize` panics.
+/// A crossing, until it is dropped, be it because a user's `Serialize` panics. It keeps how it was
+/// in the one around it.
 struct Begun {
-    outer: Crossing,
+    way: Way,
+    first: u32,
+    end: u32,
+    moves: u32,
 }
 
 impl Begun {
     #[inline]
     fn new(way: Way) -> Self {
-        let outer = CROSSING.get();
-        CROSSING.set(Crossing { way, first: outer.end, end: outer.end, moves: outer.moves });
-        Self { outer }
+        CROSSING.with(|crossing| {
+            let (end, moves) = (crossing.end.get(), crossing.moves.get());
+            Self { way: crossing.way.replace(way), first: crossing.first.replace(end), end, moves }
+        })
     }
 
     /// These handles come in with it.
     #[cold]
     fn bring(&self, handles: Vec<Handle>) {
-        let crossing = CROSSING.get();
-        let end = crossing.end + handles.len() as u32;
+        CROSSING.with(|crossing| crossing.end.set(crossing.end.get() + handles.len() as u32));
         UNDER_WAY.with_borrow_mut(|lists| lists.handles.extend(handles.into_iter().map(Some)));
-        CROSSING.set(Crossing { end, ..crossing });
     }
 
     /// Whether it has handles, or had some.
     #[inline]
     fn has_any(&self) -> bool {
-        let (outer, own) = (self.outer, CROSSING.get());
-        own.end != outer.end || own.moves != outer.moves
+        CROSSING.with(|own| own.end.get() != self.end || own.moves.get() != self.moves)
     }
 
     /// Its handles, and those that move.
     #[cold]
-    fn take(&self) -> (Vec<Option<Handle>>, Moves) {
-        let outer = self.outer;
+    fn take(&self) -> (Vec<Option<Handle>>, Vec<Arc<AtomicBool>>) {
         let own = UNDER_WAY.with_borrow_mut(|lists| {
-            let handles = lists.handles.split_off(outer.end as usize);
-            let moves = lists.moves.split_off(outer.moves as usize);
-            if outer.way == Way::None {
+            let handles = lists.handles.split_off(self.end as usize);
+            let moves = lists.moves.split_off(self.moves as usize);
+            if self.way == Way::None {
                 **lists = Lists { handles: Vec::new(), moves: Vec::new() };
             }
-            (handles, Moves(moves))
+            (handles, moves)
         });
-        CROSSING.set(Crossing { end: outer.end, moves: outer.moves, ..CROSSING.get() });
+        CROSSING.with(|crossing| {
+            crossing.end.set(self.end);
+            crossing.moves.set(self.moves);
+        });
         own
     }
 }
@@ -219,26 +248,31 @@ impl Drop for Begun {
     #[inline]
     fn drop(&mut self) {
         if self.has_any() {
-            drop(self.take());
+            let (_, moves) = self.take();
+            drop(Parts { fds: Vec::new(), moves }); // they stay here
         }
-        CROSSING.set(self.outer);
+        CROSSING.with(|crossing| {
+            crossing.way.set(self.way);
+            crossing.first.set(self.first);
+        });
     }
 }
 
-/// Runs an encoder, and appends the list of the handles that it comes across. Gives their
-/// descriptors, and those that move.
+/// Runs an encoder, and appends the list of the handles that it comes across. Gives what goes with
+/// the bytes.
 #[inline]
 pub(super) fn collect<E>(
     bytes: &mut Vec<u8>,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(Vec<OwnedFd>, Moves), E> {
+) -> Result<Attached, E> {
     let crossing = Begun::new(Way::Outward);
     encode(bytes)?;
     if !crossing.has_any() {
-        return Ok((Vec::new(), Moves::default()));
+        return Ok(Attached(None));
     }
     let (handles, moves) = crossing.take();
-    Ok((list(handles.into_iter().flatten().collect(), bytes), moves))
+    let fds = list(handles.into_iter().flatten().collect(), bytes);
+    Ok(Attached(Some(Box::new(Parts { fds, moves }))))
 }
 
 /// The bytes that came are no value with a list of its handles.
@@ -271,8 +305,7 @@ pub(crate) fn serialize_handle<'a, S: Serializer>(
     numbers: [u64; 2],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let crossing = CROSSING.get();
-    if crossing.way != Way::Outward {
+    if CROSSING.with(|crossing| crossing.way.get()) != Way::Outward {
         return Err(S::Error::custom(only_while_sent(what)));
     }
     let fds = fds.into_iter().map(sys::fd::duplicate).collect::<Result<_, _>>();
@@ -281,8 +314,12 @@ pub(crate) fn serialize_handle<'a, S: Serializer>(
     })?;
     let handle = Handle { what: number_of(what), fds, numbers };
     UNDER_WAY.with_borrow_mut(|lists| lists.handles.push(Some(handle)));
-    CROSSING.set(Crossing { end: crossing.end + 1, ..crossing });
-    (crossing.end - crossing.first).serialize(serializer)
+    let place = CROSSING.with(|crossing| {
+        let end = crossing.end.get();
+        crossing.end.set(end + 1);
+        end - crossing.first.get()
+    });
+    place.serialize(serializer)
 }
 
 /// The handle of the type `what` that was serialised by [`serialize_handle`]. It has a descriptor at
@@ -292,10 +329,11 @@ pub(crate) fn deserialize_handle<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Handle, D::Error> {
     let place = u32::deserialize(deserializer)? as usize;
-    let crossing = CROSSING.get();
-    let handle = match crossing.way {
+    let (way, first, end) =
+        CROSSING.with(|crossing| (crossing.way.get(), crossing.first.get(), crossing.end.get()));
+    let handle = match way {
         Way::Inward => UNDER_WAY.with_borrow_mut(|lists| {
-            let own = &mut lists.handles[crossing.first as usize..crossing.end as usize];
+            let own = &mut lists.handles[first as usize..end as usize];
             let handle = own.get_mut(place).ok_or_else(|| format!("a {what} is missing"))?;
             match handle.take_if(|handle| handle.what == number_of(what)) {
                 Some(handle) => Ok(handle),

@@ -14,7 +14,8 @@ pub use codec::{DecodeError, EncodeError};
 pub(crate) use codec::{decode, encode};
 pub use descriptor::Fd;
 pub(crate) use handles::{
-    Handle, deserialize_fd, deserialize_handle, serialize_fd, serialize_handle, serialize_move,
+    Attached, Handle, deserialize_fd, deserialize_handle, serialize_fd, serialize_handle,
+    serialize_move,
 };
 pub(crate) use packet::{
     INLINE_MAX, Kind, Next, Package, Packet, Parcel, RecvFailure, SendFailure, next, next_tag,

@@ -259,14 +259,10 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    pub(crate) fn new(payload: Vec<u8>, fds: Vec<OwnedFd>) -> Result<Self, SendFailure> {
-        let len = payload.len();
-        let mut package = Self { payload, len, file: None, fds };
-        if len > INLINE_MAX {
-            package.file = Some(memfd::sealed(&package.payload).map_err(SendFailure::Os)?);
-            package.payload = Vec::new();
-        }
-        Ok(package)
+    pub(crate) fn new(payload: &[u8], fds: Vec<OwnedFd>) -> Result<Self, SendFailure> {
+        let (len, large) = (payload.len(), payload.len() > INLINE_MAX);
+        let file = large.then(|| memfd::sealed(payload)).transpose().map_err(SendFailure::Os)?;
+        Ok(Self { payload: if large { Vec::new() } else { payload.to_vec() }, len, file, fds })
     }
 
     pub(crate) fn send(
