@@ -2,13 +2,17 @@
 //! for the workers to claim, and behind it a [desk](super::desk) for each worker. `README.md` goes through
 //! the steps, and a death at each.
 
+#![allow(unsafe_code)]
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::time::Duration;
 
 use super::desk::Desk;
 
 use crate::error::Result;
 use crate::shm::object::Kind;
 use crate::sync::gate::Gate;
+use crate::sync::spin::Spin;
 use crate::sys::futex;
 use crate::sys::poll::Wait;
 
@@ -51,6 +55,22 @@ pub(super) struct Chunk {
     /// How many tasks. `None`: one, which travels beside the arena.
     pub(super) count: Option<u32>,
     pub(super) process: u32,
+}
+
+/// A chunk that a worker has claimed.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) seq: u32,
+    pub(super) chunk: Chunk,
+    /// It was there when the worker looked for it.
+    pub(super) at_once: bool,
+}
+
+/// What a worker has done until there was something for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Waited {
+    slept: bool,
+    looked_out: bool,
 }
 
 /// Who has a chunk.
@@ -253,15 +273,82 @@ impl Board {
     }
 
     /// Puts this worker on the lookout, unless another is.
-    pub(super) fn look_out(&self, worker: usize) -> bool {
+    fn look_out(&self, worker: usize) -> bool {
         let (nobody, me) = (0, worker as u32 + 1);
         self.lookout.0.compare_exchange(nobody, me, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// This worker is not on the lookout any more. True if it was.
-    pub(super) fn end_lookout(&self, worker: usize) -> bool {
+    fn end_lookout(&self, worker: usize) -> bool {
         let (me, nobody) = (worker as u32 + 1, 0);
         self.lookout.0.compare_exchange(me, nobody, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// The next chunk, now this worker's, when there is one; `None` if it is to leave: as it was told to,
+    /// or as nothing has come for so long.
+    pub(super) fn await_chunk(
+        &self,
+        worker: usize,
+        idle_timeout: Option<Duration>,
+    ) -> Option<Claimed> {
+        let mut waited = Waited::default();
+        let mut in_time = true;
+        loop {
+            if self.is_dismissed() {
+                return self.leave(waited);
+            }
+            if let Some((seq, chunk)) = self.claim(worker) {
+                self.came(waited);
+                return Some(Claimed { seq, chunk, at_once: waited == Waited::default() });
+            }
+            if self.is_closed() || !in_time {
+                return self.leave(waited);
+            }
+            waited.looked_out |= self.spin(worker);
+            if !self.has_news() {
+                let wait = idle_timeout.map_or(Wait::Forever, Wait::at_most);
+                // SAFETY: the board stays mapped for as long as the worker lives.
+                in_time = unsafe { self.work.sleep(wait, || self.has_news()) };
+                waited.slept = true;
+            }
+        }
+    }
+
+    /// Looks for a while whether there is news; says whether this one was on the lookout.
+    fn spin(&self, worker: usize) -> bool {
+        let on_lookout = self.look_out(worker);
+        let mut spin = Spin::long();
+        while spin.pause() {
+            if self.has_news() {
+                spin.paid();
+                break;
+            }
+        }
+        on_lookout && self.end_lookout(worker)
+    }
+
+    /// A worker that has waited is awake. Who was woken, or came by itself, wakes another if there is
+    /// something for that one.
+    fn came(&self, waited: Waited) {
+        if waited.slept {
+            self.work.awake(|| self.has_news());
+        } else if waited.looked_out && self.has_news() {
+            self.work.open(1);
+        }
+    }
+
+    fn leave(&self, waited: Waited) -> Option<Claimed> {
+        self.came(waited);
+        None
+    }
+
+    /// A worker has ended: it may have been the one that was to come for what is there, or to wake
+    /// another.
+    pub(super) fn forget(&self, worker: usize) {
+        self.end_lookout(worker);
+        if self.unclaimed() > 0 {
+            self.work.open(u32::MAX);
+        }
     }
 
     /// Has the parent know of a reply, if it does not look anyway. True if its bell is to be rung.

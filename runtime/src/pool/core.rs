@@ -196,7 +196,7 @@ impl Core {
             if wait == Wait::Never || wait.is_over() || self.is_foreign() {
                 break None;
             }
-            if !state.callbacks.is_empty() {
+            if self.is_keeper_needed(&state) {
                 self.ring();
             }
             let board = self.board();
@@ -236,8 +236,18 @@ impl Core {
                 }
             }
         };
+        if !state.listening && !self.is_foreign() {
+            self.board().end_listening();
+        }
         self.hand_over(&mut state);
         found
+    }
+
+    /// Whether there is work for the pool's own thread that it may not know of.
+    fn is_keeper_needed(&self, state: &State) -> bool {
+        let watch = state.has_limits() && !state.watched && state.backlog() > 0;
+        let hire = self.settings.rules.idle_timeout.is_some() && !self.to_hire(state).is_empty();
+        !state.callbacks.is_empty() || watch || hire
     }
 
     /// Somebody is to listen from now on: another that waits, or the pool's thread.
@@ -246,10 +256,7 @@ impl Core {
             return;
         }
         let elsewhere = !self.is_keeper();
-        let watch = state.has_limits() && !state.watched && state.backlog() > 0;
-        let hire = self.settings.rules.idle_timeout.is_some() && !self.to_hire(state).is_empty();
-        let callbacks = !state.callbacks.is_empty();
-        if elsewhere && (callbacks || watch || hire || state.phase != Phase::Open) {
+        if elsewhere && (state.phase != Phase::Open || self.is_keeper_needed(state)) {
             self.ring();
         }
         let told = std::mem::take(&mut state.told);

@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::batch::{Batch, Ending, Fate};
+use super::batch::{Batch, Ending};
 use super::core::Core;
 use super::error::TaskError;
+use super::feed::{Attending, Feed, HAND_OVER, Ticket, chunk_size, forget, hand_over};
 use super::job::decode;
-use super::pool::{Feed, Pool, Ticket, chunk_size};
+use super::lazy::{Imap, ImapUnordered, Lazy, Window};
+use super::pool::Pool;
 use crate::process::Process;
 use crate::process::registry::{self, Registered};
 use crate::sys::poll::Wait;
-
-/// How many bytes of tasks are encoded before they are handed over.
-const HAND_OVER: usize = 32 << 10;
 
 /// To map with settings of its own: from [`Pool::mapper`].
 ///
@@ -182,7 +181,7 @@ impl<'a> Mapper<'a> {
         F: FnMut(I::Item) -> P,
         I: IntoIterator,
     {
-        Imap { lazy: Lazy::new(self, task, inputs.into_iter()), next: 0 }
+        Imap::new(self.lazy(task, inputs.into_iter()))
     }
 
     /// See [`Pool::imap_unordered`].
@@ -196,7 +195,19 @@ impl<'a> Mapper<'a> {
         F: FnMut(I::Item) -> P,
         I: IntoIterator,
     {
-        ImapUnordered { lazy: Lazy::new(self, task, inputs.into_iter()) }
+        ImapUnordered::new(self.lazy(task, inputs.into_iter()))
+    }
+
+    fn lazy<P: Process, F, I>(&self, task: F, inputs: I) -> Lazy<'a, P, F, I>
+    where
+        F: FnMut(I::Item) -> P,
+        I: Iterator,
+    {
+        let window = match self.window {
+            0 => Window::Growing(4 * self.pool.workers() * self.chunk_size.unwrap_or(1) as usize),
+            fixed => Window::Fixed(fixed),
+        };
+        Lazy::new(self.pool, self.enter::<P>(false), window, task, inputs)
     }
 
     /// Hands over all inputs.
@@ -232,68 +243,6 @@ impl<'a> Mapper<'a> {
         hand_over(core, &ticket, &mut feed, &mut failed, true);
         job
     }
-}
-
-/// A thread attends to a map, as long as this is there.
-struct Attending<'a>(&'a Core);
-
-impl<'a> Attending<'a> {
-    fn new(core: &'a Core) -> Self {
-        core.lock().attendants += 1;
-        Self(core)
-    }
-}
-
-impl Drop for Attending<'_> {
-    fn drop(&mut self) {
-        self.0.lock().attendants -= 1;
-    }
-}
-
-/// Hands over what was encoded since; says whether more is wanted.
-fn hand_over(
-    core: &Core,
-    ticket: &Ticket,
-    feed: &mut Feed,
-    failed: &mut Vec<(usize, String)>,
-    last: bool,
-) -> bool {
-    let segments = feed.take();
-    let mut state = core.lock();
-    let mut desks = core.desks(&mut state);
-    if let Some(batch) = desks.state.batch(ticket.id) {
-        let wanted = !batch.is_done() && batch.end == usize::MAX;
-        if wanted {
-            segments.into_iter().for_each(|segment| batch.add(segment));
-            if last {
-                batch.total = Some(feed.next());
-            }
-        }
-    }
-    for (index, reason) in failed.drain(..) {
-        let error = TaskError::Encode { task: ticket.task(index), reason, ran: false };
-        desks.deliver(ticket.id, index, Fate::Failed(error));
-    }
-    desks.enlist(ticket.id);
-    desks.take_replies();
-    if last {
-        desks.check(ticket.id);
-    }
-    let wanted = desks
-        .state
-        .batch(ticket.id)
-        .is_some_and(|batch| !batch.is_done() && batch.end == usize::MAX);
-    let full = desks.is_full(ticket.id);
-    state.attended = true;
-    core.hand_over(&mut state);
-    drop(state);
-    if wanted && full && !last {
-        // Not more than a few are kept here.
-        core.wait_for(Wait::Forever, Some(ticket.id), |desks| {
-            (!desks.is_full(ticket.id)).then_some(())
-        });
-    }
-    wanted
 }
 
 /// A map on its way: from [`Pool::map_async`]. Python's `MapResult`.
@@ -460,230 +409,5 @@ impl<T: DeserializeOwned> MapJob<T> {
 impl<T> Drop for MapJob<T> {
     fn drop(&mut self) {
         forget(&self.core, self.ticket);
-    }
-}
-
-/// Nobody wants what is left of a batch.
-fn forget(core: &Core, ticket: Ticket) {
-    if core.is_foreign() {
-        return;
-    }
-    let mut state = core.lock();
-    if state.batch(ticket.id).is_some() {
-        core.desks(&mut state).cancel(ticket.id, false);
-        state.remove(ticket.id);
-        core.hand_over(&mut state);
-    }
-}
-
-/// A map whose inputs are taken as they are needed.
-struct Lazy<'a, P: Process, F, I> {
-    pool: &'a Pool,
-    ticket: Ticket,
-    task: F,
-    inputs: Option<I>,
-    feed: Feed,
-    /// How many outcomes were given.
-    given: usize,
-    window: usize,
-    fixed_window: bool,
-    /// What has come and was not given.
-    come: BTreeMap<usize, Result<P::Output, TaskError>>,
-}
-
-impl<'a, P, F, I> Lazy<'a, P, F, I>
-where
-    P: Process,
-    F: FnMut(I::Item) -> P,
-    I: Iterator,
-{
-    fn new(mapper: &Mapper<'a>, task: F, inputs: I) -> Self {
-        let workers = mapper.pool.workers();
-        let fixed_window = mapper.window > 0;
-        let window = if fixed_window {
-            mapper.window
-        } else {
-            4 * workers * mapper.chunk_size.unwrap_or(1) as usize
-        };
-        Self {
-            pool: mapper.pool,
-            ticket: mapper.enter::<P>(false),
-            task,
-            inputs: Some(inputs),
-            feed: Feed::new(0),
-            given: 0,
-            window,
-            fixed_window,
-            come: BTreeMap::new(),
-        }
-    }
-
-    /// Takes inputs until the window is full.
-    fn fill(&mut self) {
-        let Some(inputs) = &mut self.inputs else { return };
-        let mut failed = Vec::new();
-        let before = self.feed.next();
-        let mut ended = false;
-        while self.feed.next() - self.given < self.window && self.feed.len() < HAND_OVER {
-            let Some(input) = inputs.next() else {
-                ended = true;
-                break;
-            };
-            let index = self.feed.next();
-            if let Err(reason) = self.feed.add(&(self.task)(input)) {
-                failed.push((index, reason));
-            }
-        }
-        if ended {
-            self.inputs = None;
-        }
-        if ended || self.feed.next() > before {
-            hand_over(self.pool.core(), &self.ticket, &mut self.feed, &mut failed, ended);
-        }
-    }
-
-    /// Waits until `take` has found what it wants in what has come; `None` at the end.
-    fn next(
-        &mut self,
-        take: impl Fn(
-            &mut BTreeMap<usize, Result<P::Output, TaskError>>,
-        ) -> Option<Result<P::Output, TaskError>>,
-    ) -> Option<Result<P::Output, TaskError>> {
-        let id = self.ticket.id;
-        loop {
-            if let Some(result) = take(&mut self.come) {
-                self.given += 1;
-                return Some(result);
-            }
-            if self.inputs.is_none() && self.given >= self.feed.next() {
-                return None;
-            }
-            self.fill();
-            if self.inputs.is_none() && self.given >= self.feed.next() {
-                return None;
-            }
-            let waited = std::cell::Cell::new(false);
-            let came = self.pool.core().wait_for(Wait::Forever, Some(id), |desks| {
-                let batch = desks.state.batch(id)?;
-                if batch.inbox.is_empty() && !batch.is_done() {
-                    waited.set(true);
-                    return None;
-                }
-                let inbox = std::mem::take(&mut batch.inbox);
-                Some((inbox, batch.ending.clone(), batch.may_have_run))
-            });
-            let Some((inbox, ending, may_have_run)) = came else { continue };
-            // The workers were quicker than this one: they are given more at a time.
-            if !self.fixed_window && !waited.get() {
-                self.window = (self.window * 2).min(1 << 14);
-            }
-            let ticket = self.ticket;
-            let come = std::cell::RefCell::new(&mut self.come);
-            inbox.each(
-                |index, bytes, fds| {
-                    come.borrow_mut().insert(index, decode(ticket.task(index), bytes, fds));
-                },
-                |index, error| drop(come.borrow_mut().insert(index, Err(error))),
-            );
-            if let Some(ending) = ending {
-                // Whatever is missing will not come.
-                self.inputs = None;
-                for index in self.given..self.feed.next() {
-                    let error = || Err(ending.error(ticket.task(index), may_have_run));
-                    self.come.entry(index).or_insert_with(error);
-                }
-                if self.come.is_empty() {
-                    return None;
-                }
-            }
-        }
-    }
-}
-
-impl<P: Process, F, I> Lazy<'_, P, F, I> {
-    fn size_hint(&self) -> (usize, Option<usize>)
-    where
-        I: Iterator,
-    {
-        let taken = self.feed.next() - self.given;
-        match &self.inputs {
-            None => (taken, Some(taken)),
-            Some(inputs) => {
-                let (low, high) = inputs.size_hint();
-                (low.saturating_add(taken), high.and_then(|high| high.checked_add(taken)))
-            }
-        }
-    }
-}
-
-impl<P: Process, F, I> Drop for Lazy<'_, P, F, I> {
-    fn drop(&mut self) {
-        forget(self.pool.core(), self.ticket);
-    }
-}
-
-/// The outcomes of a map in the order of its inputs: from [`Pool::imap`].
-#[must_use = "an iterator does nothing until it is asked"]
-pub struct Imap<'a, P: Process, F, I> {
-    lazy: Lazy<'a, P, F, I>,
-    next: usize,
-}
-
-impl<P: Process, F, I> fmt::Debug for Imap<'_, P, F, I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Imap").field("process", &self.lazy.ticket.process).finish_non_exhaustive()
-    }
-}
-
-impl<P, F, I> Iterator for Imap<'_, P, F, I>
-where
-    P: Process,
-    F: FnMut(I::Item) -> P,
-    I: Iterator,
-{
-    type Item = Result<P::Output, TaskError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let wanted = self.next;
-        let next = self.lazy.next(|come| come.remove(&wanted))?;
-        self.next += 1;
-        Some(next)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.lazy.size_hint()
-    }
-}
-
-/// The outcomes of a map as they come: from [`Pool::imap_unordered`].
-///
-/// Which input an outcome is for, an error [tells](TaskError::task); a value has to hold it itself.
-#[must_use = "an iterator does nothing until it is asked"]
-pub struct ImapUnordered<'a, P: Process, F, I> {
-    lazy: Lazy<'a, P, F, I>,
-}
-
-impl<P: Process, F, I> fmt::Debug for ImapUnordered<'_, P, F, I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImapUnordered")
-            .field("process", &self.lazy.ticket.process)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<P, F, I> Iterator for ImapUnordered<'_, P, F, I>
-where
-    P: Process,
-    F: FnMut(I::Item) -> P,
-    I: Iterator,
-{
-    type Item = Result<P::Output, TaskError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.lazy.next(|come| come.pop_first().map(|(_, result)| result))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.lazy.size_hint()
     }
 }

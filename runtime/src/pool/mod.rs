@@ -1,8 +1,10 @@
 //! The pool: workers that wait for tasks.
 //!
-//! - [`pool`], [`builder`], [`job`], [`map`], [`error`], [`stats`]: the face
+//! - [`pool`], [`builder`], [`job`], [`map`], [`lazy`], [`error`], [`stats`]: the face
+//! - [`feed`]: tasks on their way in
 //! - [`mod@core`]: what all handles share: waiting, and the thread that looks after the workers
-//! - [`dispatch`]: which tasks there are, who has them, what becomes of them; [`batch`]: those of one call
+//! - [`dispatch`]: which tasks there are, who has them, what becomes of them; [`endings`](dispatch::endings): of those that are
+//!   not done; [`batch`]: those of one call
 //! - [`crew`]: the workers, as the parent knows them; [`worker`]: a worker's own side
 //! - [`board`], [`desk`], [`arena`], [`reply`]: what both sides see
 
@@ -15,7 +17,9 @@ mod crew;
 mod desk;
 mod dispatch;
 mod error;
+mod feed;
 mod job;
+mod lazy;
 mod map;
 #[allow(clippy::module_inception)]
 mod pool;
@@ -26,7 +30,8 @@ mod worker;
 pub use builder::PoolBuilder;
 pub use error::{PoolError, Task, TaskError, TaskPanic, WorkerDeath};
 pub use job::{AsCompleted, Job, as_completed, wait_any};
-pub use map::{Imap, ImapUnordered, MapJob, Mapper};
+pub use lazy::{Imap, ImapUnordered};
+pub use map::{MapJob, Mapper};
 pub use pool::Pool;
 pub use stats::{PoolStats, SlowTask, WorkerStats};
 pub use worker::is_overdue;

@@ -3,19 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::CHUNK_MAX;
-use super::batch::{Batch, ChunkSize, Segment};
+use super::batch::Batch;
 use super::builder::PoolBuilder;
 use super::core::Core;
-use super::dispatch::BatchId;
-use super::error::{PoolError, Task, TaskError};
+use super::error::{PoolError, TaskError};
+use super::feed::Feed;
 use super::job::{Job, outcome};
-use super::map::{Imap, ImapUnordered, MapJob, Mapper};
+use super::lazy::{Imap, ImapUnordered};
+use super::map::{MapJob, Mapper};
 use super::stats::PoolStats;
 use crate::error::Result;
 use crate::process::Process;
 use crate::process::registry::{self, Registered};
-use crate::wire::{self, Package};
 
 /// Processes that wait for work: one [`map`](Self::map) over all cores, which a dying worker cannot stop.
 /// Python's `Pool` and `ProcessPoolExecutor`.
@@ -309,103 +308,4 @@ impl Drop for Pool {
         self.core.terminate();
         let _ = self.core.await_end();
     }
-}
-
-/// Tasks of one batch, encoded.
-#[derive(Debug)]
-pub(super) struct Feed {
-    /// Which input the next one is for.
-    next: usize,
-    /// Which the first in `bytes` is for, and how many there are.
-    first: usize,
-    count: u32,
-    bytes: Vec<u8>,
-    done: Vec<Segment>,
-}
-
-impl Feed {
-    pub(super) fn new(first: usize) -> Self {
-        Self { next: first, first, count: 0, bytes: Vec::new(), done: Vec::new() }
-    }
-
-    /// Which input the next task will be for.
-    pub(super) fn next(&self) -> usize {
-        self.next
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Adds the task for the next input; an error says why it cannot be encoded.
-    #[inline]
-    pub(super) fn add<P: Process>(&mut self, process: &P) -> Result<(), String> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
-        let encoded = wire::encode(process, &mut self.bytes);
-        let mut attached = match encoded {
-            Ok(encoded) => encoded,
-            Err(error) => {
-                self.bytes.truncate(start);
-                self.skip();
-                return Err(error.to_string());
-            }
-        };
-        let len = self.bytes.len() - start - 4;
-        if attached.fds().is_empty() && len <= CHUNK_MAX / 2 {
-            self.bytes[start..start + 4].copy_from_slice(&(len as u32).to_le_bytes());
-            attached.sent();
-            self.count += 1;
-            self.next += 1;
-            return Ok(());
-        }
-        let package = Package::new(&self.bytes[start + 4..], attached.take_fds());
-        self.bytes.truncate(start);
-        let index = self.next;
-        self.skip();
-        let package = package.map_err(|failure| std::io::Error::from(failure).to_string())?;
-        attached.sent();
-        self.done.push(Segment::Beside { index, package: Arc::new(package), lost: 0 });
-        Ok(())
-    }
-
-    /// The next input has no task here.
-    fn skip(&mut self) {
-        self.seal();
-        self.next += 1;
-        self.first = self.next;
-    }
-
-    fn seal(&mut self) {
-        if self.count > 0 {
-            let bytes = std::mem::take(&mut self.bytes);
-            let (first, count) = (self.first, self.count);
-            self.done.push(Segment::Plain { first, count, bytes, at: 0, lost: 0 });
-        }
-        self.count = 0;
-        self.first = self.next;
-    }
-
-    /// All that was added since.
-    pub(super) fn take(&mut self) -> Vec<Segment> {
-        self.seal();
-        std::mem::take(&mut self.done)
-    }
-}
-
-/// Which batch it is, and whose tasks are in it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ticket {
-    pub(super) id: BatchId,
-    pub(super) process: &'static str,
-}
-
-impl Ticket {
-    pub(super) fn task(&self, index: usize) -> Task {
-        Task { process: self.process, index: Some(index) }
-    }
-}
-
-pub(super) fn chunk_size(exactly: Option<u32>) -> ChunkSize {
-    exactly.map_or(ChunkSize::Adaptive, ChunkSize::Exactly)
 }

@@ -13,14 +13,13 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::arena::Reader;
-use super::board::{Board, Chunk};
+use super::board::{Board, Chunk, Claimed};
 use super::desk::{Desk, REPLY_MAX};
 use super::reply::{Reply, Times};
 use crate::process::Process;
 use crate::process::registry::{self, Ended, Entry, Registered, Registration, Tasks};
 use crate::ring::Store;
 use crate::shm::object::Object;
-use crate::sync::spin::Spin;
 use crate::sys::poll::Wait;
 use crate::sys::{clock, event, fd, memory, signal};
 use crate::wire::endpoint::Endpoint;
@@ -183,14 +182,16 @@ impl Shift<'_> {
         let mut out = Vec::new();
         let mut known = None;
         let mut ended = None;
-        while let Some((seq, chunk)) = self.next(&mut ended) {
+        while let Some(Claimed { seq, chunk, at_once }) =
+            self.board.await_chunk(self.number, self.rules.idle_timeout)
+        {
             // Most chunks are of the same process as the one before.
             if known.is_none_or(|(process, _)| process != chunk.process) {
                 known = registry::entry(chunk.process).map(|entry| (chunk.process, entry));
             }
             let entry = known.map(|(_, entry)| entry);
             // One that follows at once begins when the one before has ended.
-            let began = ended.unwrap_or_else(clock::now);
+            let began = ended.filter(|_| at_once).unwrap_or_else(clock::now);
             let done = self.run_chunk(seq, chunk, entry, left, began, &mut out);
             ended = Some(self.last_call.get());
             if self.rules.max_tasks.is_some() {
@@ -199,51 +200,6 @@ impl Shift<'_> {
             let grown = || self.rules.max_memory.is_some_and(|max| memory::own() > Some(max));
             if left == 0 || grown() {
                 return;
-            }
-        }
-    }
-
-    /// The next chunk, now this worker's; `None` if it is to leave. If it has to wait for it, `ended` is
-    /// no longer of use.
-    fn next(&self, ended: &mut Option<u64>) -> Option<(u32, Chunk)> {
-        let mut slept = false;
-        let mut looked_out = false;
-        let mut in_time = true;
-        loop {
-            let claimed = (!self.board.is_dismissed()).then(|| self.board.claim(self.number));
-            let over = self.board.is_closed() || !in_time;
-            let next = match claimed {
-                None => Some(None),
-                Some(None) => over.then_some(None),
-                claimed => claimed,
-            };
-            if let Some(next) = next {
-                // Who was woken, or came by itself, wakes another if there is something for that one.
-                if slept {
-                    self.board.work.awake(|| self.board.has_news());
-                } else if looked_out && self.board.has_news() {
-                    self.board.work.open(1);
-                }
-                return next;
-            }
-            *ended = None;
-            let on_lookout = self.board.look_out(self.number);
-            let mut spin = Spin::long();
-            while spin.pause() {
-                if self.board.has_news() {
-                    spin.paid();
-                    break;
-                }
-            }
-            if on_lookout {
-                self.board.end_lookout(self.number);
-                looked_out = true;
-            }
-            if !self.board.has_news() {
-                let wait = self.rules.idle_timeout.map_or(Wait::Forever, Wait::at_most);
-                // SAFETY: the board stays mapped for as long as the worker lives.
-                in_time = unsafe { self.board.work.sleep(wait, || self.board.has_news()) };
-                slept = true;
             }
         }
     }

@@ -1,25 +1,25 @@
 //! Which tasks there are, which worker has which, and what becomes of them: all that the parent knows,
 //! under one lock.
 
+mod endings;
+
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::arena::{Arena, Block};
-use super::batch::{Batch, Ending, Fate, Segment, Taken};
-use super::board::{Board, Chunk, Holder};
-use super::crew::{Crew, Sentence};
-use super::desk::{Desk, next_reply};
-use super::error::{Task, TaskError, TaskPanic, WorkerDeath};
-use super::reply::{Reply, Times};
-use super::stats::{PoolStats, Records};
-use super::worker::{PACKET, next_task};
-use super::{CHUNK_MAX, ROOM};
+use crate::pool::arena::{Arena, Block};
+use crate::pool::batch::{Batch, Ending, Fate, Segment, Taken};
+use crate::pool::board::{Board, Chunk, Holder};
+use crate::pool::crew::Crew;
+use crate::pool::desk::{Desk, next_reply};
+use crate::pool::error::{Task, TaskError, TaskPanic};
+use crate::pool::reply::{Reply, Times};
+use crate::pool::stats::{PoolStats, Records};
+use crate::pool::worker::{PACKET, next_task};
+use crate::pool::{CHUNK_MAX, ROOM};
 use crate::process::{Panic, PanicReport};
 use crate::shm::object::Object;
 use crate::sys::event;
@@ -27,7 +27,7 @@ use crate::sys::poll::Wait;
 use crate::wire::{self, Package, SendFailure};
 
 /// The name of a batch.
-pub(super) type BatchId = u64;
+pub(in crate::pool) type BatchId = u64;
 
 /// By numbers that are given one after the other: they spread by themselves.
 type Numbered<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
@@ -79,7 +79,7 @@ enum Load {
 
 /// How far the life of a pool has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(in crate::pool) enum Phase {
     Open,
     /// No more tasks are taken; those that are there are done.
     Closing,
@@ -90,48 +90,48 @@ pub(super) enum Phase {
 }
 
 /// Work for the thread that looks after the pool.
-pub(super) type Callback = Box<dyn FnOnce() + Send>;
+pub(in crate::pool) type Callback = Box<dyn FnOnce() + Send>;
 
-pub(super) struct State {
+pub(in crate::pool) struct State {
     batches: Numbered<BatchId, Batch>,
     next_batch: BatchId,
     /// Batches with tasks waiting, in turn.
     ready: VecDeque<BatchId>,
     flights: Numbered<u32, Flight>,
     arena: Arena,
-    pub(super) crew: Crew,
-    pub(super) phase: Phase,
+    pub(in crate::pool) crew: Crew,
+    pub(in crate::pool) phase: Phase,
     /// The pool's own thread has ended.
-    pub(super) over: bool,
+    pub(in crate::pool) over: bool,
     /// A thread listens to the workers.
-    pub(super) listening: bool,
+    pub(in crate::pool) listening: bool,
     /// Threads that wait for something while another listens: and for which batch, if for one only.
-    pub(super) followers: Vec<(std::thread::Thread, Option<BatchId>)>,
+    pub(in crate::pool) followers: Vec<(std::thread::Thread, Option<BatchId>)>,
     /// Something has come about that the thread that listens may wait for.
-    pub(super) told: bool,
-    pub(super) callbacks: Vec<Callback>,
-    pub(super) records: Records,
+    pub(in crate::pool) told: bool,
+    pub(in crate::pool) callbacks: Vec<Callback>,
+    pub(in crate::pool) records: Records,
     /// Where replies are taken to, kept.
     replies: Vec<u8>,
     limits: Limits,
     /// The pool's thread looks how long tasks run.
-    pub(super) watched: bool,
+    pub(in crate::pool) watched: bool,
     /// How many threads attend to a map: hand over its tasks, fetch its values, and take the replies
     /// whenever they do.
-    pub(super) attendants: usize,
+    pub(in crate::pool) attendants: usize,
     /// One of them has done so, since the pool's thread last asked.
-    pub(super) attended: bool,
+    pub(in crate::pool) attended: bool,
     /// The pool's thread leaves the replies to them, but looks again in a moment.
-    pub(super) dozing: bool,
+    pub(in crate::pool) dozing: bool,
 }
 
 /// How long a task may run.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Limits {
+pub(in crate::pool) struct Limits {
     /// Until it can see that it should end.
-    pub(super) soft: Option<Duration>,
+    pub(in crate::pool) soft: Option<Duration>,
     /// Until its worker is killed.
-    pub(super) hard: Option<Duration>,
+    pub(in crate::pool) hard: Option<Duration>,
 }
 
 impl std::fmt::Debug for State {
@@ -141,18 +141,18 @@ impl std::fmt::Debug for State {
 }
 
 /// The state and the board, to do something with both.
-pub(super) struct Desks<'a> {
-    pub(super) state: &'a mut State,
-    pub(super) board: &'a Object<Board, ()>,
+pub(in crate::pool) struct Desks<'a> {
+    pub(in crate::pool) state: &'a mut State,
+    pub(in crate::pool) board: &'a Object<Board, ()>,
     /// This process is a copy of the one whose pool it is: it must not touch the board.
-    pub(super) foreign: bool,
+    pub(in crate::pool) foreign: bool,
 }
 
 /// What a copy of the pool's process is told.
-pub(super) const FOREIGN: &str = "it belongs to the process that this one is a copy of";
+pub(in crate::pool) const FOREIGN: &str = "it belongs to the process that this one is a copy of";
 
 impl State {
-    pub(super) fn new(arena: Arena, crew: Crew, limits: Limits, records: Records) -> Self {
+    pub(in crate::pool) fn new(arena: Arena, crew: Crew, limits: Limits, records: Records) -> Self {
         Self {
             batches: HashMap::default(),
             next_batch: 0,
@@ -176,16 +176,16 @@ impl State {
         }
     }
 
-    pub(super) fn has_limits(&self) -> bool {
+    pub(in crate::pool) fn has_limits(&self) -> bool {
         self.limits.soft.is_some() || self.limits.hard.is_some()
     }
 
-    pub(super) fn arena(&self) -> &Arena {
+    pub(in crate::pool) fn arena(&self) -> &Arena {
         &self.arena
     }
 
     /// In a copy of the pool's process: nothing will ever come of what is on its way.
-    pub(super) fn disown(&mut self) {
+    pub(in crate::pool) fn disown(&mut self) {
         let reason = || Ending::Failed(FOREIGN.into());
         self.phase = Phase::Failed(FOREIGN.into());
         for batch in self.batches.values_mut().filter(|batch| !batch.is_done()) {
@@ -193,12 +193,12 @@ impl State {
         }
     }
 
-    pub(super) fn batch(&mut self, id: BatchId) -> Option<&mut Batch> {
+    pub(in crate::pool) fn batch(&mut self, id: BatchId) -> Option<&mut Batch> {
         self.batches.get_mut(&id)
     }
 
     /// Takes a new batch in. If the pool is not open any more, it is over at once.
-    pub(super) fn enter(&mut self, mut batch: Batch) -> BatchId {
+    pub(in crate::pool) fn enter(&mut self, mut batch: Batch) -> BatchId {
         batch.ending = match &self.phase {
             Phase::Open => None,
             Phase::Closing | Phase::Ending => Some(Ending::Closed),
@@ -215,26 +215,26 @@ impl State {
     }
 
     /// Whether nothing more will come of a batch than has come.
-    pub(super) fn is_done(&self, id: BatchId) -> bool {
+    pub(in crate::pool) fn is_done(&self, id: BatchId) -> bool {
         self.batches.get(&id).is_none_or(Batch::is_done)
     }
 
     /// Takes a batch out that its owner has done with.
-    pub(super) fn remove(&mut self, id: BatchId) -> Option<Batch> {
+    pub(in crate::pool) fn remove(&mut self, id: BatchId) -> Option<Batch> {
         self.batches.remove(&id)
     }
 
     /// Whether all that was taken in is dealt with.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::pool) fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.batches.values().all(Batch::is_done)
     }
 
     /// Whether a worker could be of use that is not there.
-    pub(super) fn backlog(&self) -> usize {
+    pub(in crate::pool) fn backlog(&self) -> usize {
         self.flights.len() + self.ready.len()
     }
 
-    pub(super) fn stats(&self) -> PoolStats {
+    pub(in crate::pool) fn stats(&self) -> PoolStats {
         PoolStats {
             tasks: self.records.tasks,
             failed: self.records.failed,
@@ -262,7 +262,7 @@ impl State {
     }
 
     /// Wakes those who wait for this batch, or for just anything.
-    pub(super) fn tell(&mut self, id: Option<BatchId>) {
+    pub(in crate::pool) fn tell(&mut self, id: Option<BatchId>) {
         self.told = true;
         for (thread, of) in &self.followers {
             if of.is_none() || *of == id || id.is_none() {
@@ -273,37 +273,6 @@ impl State {
 }
 
 impl Desks<'_> {
-    /// Ends everything that is not done.
-    pub(super) fn end_all(&mut self, ending: &Ending) {
-        if self.foreign {
-            return;
-        }
-        let board = self.board.state();
-        let State { ready, flights, batches, arena, .. } = &mut *self.state;
-        ready.clear();
-        flights.retain(|seq, flight| {
-            // Nobody will claim it; or somebody has, whose death is heard.
-            let unclaimed = flight.holder.is_none() && board.withdraw(*seq);
-            if let Some(batch) = flight.batch.take().and_then(|id| batches.get_mut(&id)) {
-                batch.may_have_run |= !unclaimed;
-            }
-            if let (true, Load::Block(block, _)) = (unclaimed, &flight.load) {
-                arena.free(*block);
-            }
-            !unclaimed
-        });
-        let ids: Vec<_> = batches.keys().copied().collect();
-        for id in ids {
-            let Some(batch) = self.state.batches.get_mut(&id) else { continue };
-            if !batch.is_done() {
-                batch.ending = Some(ending.clone());
-                batch.forget_from(0);
-                self.state.settle(id);
-            }
-        }
-        self.state.tell(None);
-    }
-
     /// A pool that is closed, and has nothing left to do, sends its workers home.
     fn close_if_idle(&self) {
         let board = self.board.state();
@@ -317,7 +286,7 @@ impl Desks<'_> {
     }
 
     /// Takes in a batch that has its tasks, and puts them up.
-    pub(super) fn begin(&mut self, batch: Batch) -> BatchId {
+    pub(in crate::pool) fn begin(&mut self, batch: Batch) -> BatchId {
         let id = self.state.enter(batch);
         self.enlist(id);
         self.put_up();
@@ -325,7 +294,7 @@ impl Desks<'_> {
     }
 
     /// A batch may have tasks waiting: they are [put up](Self::put_up) in its turn.
-    pub(super) fn enlist(&mut self, id: BatchId) {
+    pub(in crate::pool) fn enlist(&mut self, id: BatchId) {
         if let Some(batch) = self.state.batches.get_mut(&id)
             && batch.waiting_count > 0
             && !mem::replace(&mut batch.is_ready, true)
@@ -335,7 +304,7 @@ impl Desks<'_> {
     }
 
     /// Puts chunks on the board, as many as should be there.
-    pub(super) fn put_up(&mut self) {
+    pub(in crate::pool) fn put_up(&mut self) {
         if self.foreign {
             return;
         }
@@ -418,7 +387,7 @@ impl Desks<'_> {
     }
 
     /// Whether a worker has left a reply that was not taken.
-    pub(super) fn any_replies(&self) -> bool {
+    pub(in crate::pool) fn any_replies(&self) -> bool {
         !self.foreign
             && self
                 .state
@@ -428,7 +397,7 @@ impl Desks<'_> {
     }
 
     /// Takes all replies, and sees to what follows from them.
-    pub(super) fn take_replies(&mut self) {
+    pub(in crate::pool) fn take_replies(&mut self) {
         if self.foreign {
             return;
         }
@@ -589,7 +558,7 @@ impl Desks<'_> {
         self.deliver(id, index, Fate::Failed(error));
     }
 
-    pub(super) fn deliver(&mut self, id: BatchId, index: usize, fate: Fate) {
+    pub(in crate::pool) fn deliver(&mut self, id: BatchId, index: usize, fate: Fate) {
         let Some(batch) = self.state.batches.get_mut(&id) else { return };
         if index >= batch.end || batch.ending.is_some() {
             return;
@@ -707,8 +676,8 @@ impl Desks<'_> {
         let board = self.board;
         for (seq, flight) in &mut self.state.flights {
             let adaptive = flight.batch.and_then(|id| self.state.batches.get(&id));
-            let adaptive =
-                adaptive.is_some_and(|batch| batch.chunk == super::batch::ChunkSize::Adaptive);
+            let adaptive = adaptive
+                .is_some_and(|batch| batch.chunk == crate::pool::batch::ChunkSize::Adaptive);
             let left = flight.count.saturating_sub(flight.replied);
             if !adaptive || flight.stopped || left < 2 {
                 continue;
@@ -739,197 +708,8 @@ impl Desks<'_> {
         self.state.flights.iter().filter_map(holder).collect()
     }
 
-    /// What a batch has from this input on does not matter any more: what is not begun never is.
-    /// `kill`: and what is begun is ended.
-    pub(super) fn forget_from(&mut self, id: BatchId, index: usize, kill: bool) {
-        if self.foreign {
-            return;
-        }
-        let Some(batch) = self.state.batches.get_mut(&id) else { return };
-        batch.end = batch.end.min(index);
-        batch.forget_from(index);
-        let flights: Vec<u32> = self
-            .state
-            .flights
-            .iter()
-            .filter(|(_, flight)| flight.batch == Some(id))
-            .map(|(seq, _)| *seq)
-            .collect();
-        for seq in flights {
-            let flight = &self.state.flights[&seq];
-            let (first, last) = (flight.first, flight.first + flight.count as usize);
-            if last <= index {
-                continue;
-            }
-            if first >= index && self.board.state().withdraw(seq) {
-                if let Some(Flight { load: Load::Block(block, _), .. }) =
-                    self.state.flights.remove(&seq)
-                {
-                    self.state.arena.free(block);
-                }
-                continue;
-            }
-            if let Holder::Worker(worker) = self.holder(seq, flight) {
-                if let Some(desk) = self.desk(worker) {
-                    desk.stop(seq);
-                }
-                if kill {
-                    self.condemn(worker, seq, Sentence::Cancelled);
-                }
-            }
-            if first >= index
-                && let Some(flight) = self.state.flights.get_mut(&seq)
-                && flight.replied < flight.count
-                && let Some(batch) = self.state.batches.get_mut(&id)
-            {
-                batch.may_have_run = true;
-                flight.batch = None;
-            }
-        }
-        // What was done beyond that does not count, and what is left before it may be done already.
-        let outstanding: usize = self
-            .state
-            .flights
-            .values()
-            .filter(|flight| flight.batch == Some(id))
-            .map(|flight| {
-                let from = flight.first + flight.replied as usize;
-                segment_count_before(index, from, flight.count - flight.replied)
-            })
-            .sum();
-        if let Some(batch) = self.state.batches.get_mut(&id) {
-            let total = batch.total.map_or(batch.end, |total| total.min(batch.end));
-            batch.total = Some(total);
-            batch.done = total.saturating_sub(outstanding + batch.waiting_count);
-            if batch.is_done() && batch.ending.is_none() {
-                self.state.settle(id);
-            }
-        }
-        self.put_up();
-        self.close_if_idle();
-    }
-
-    /// Ends a batch: nobody wants what is not done yet.
-    pub(super) fn cancel(&mut self, id: BatchId, kill: bool) {
-        let Some(batch) = self.state.batches.get_mut(&id).filter(|batch| !batch.is_done()) else {
-            return;
-        };
-        batch.ending = Some(Ending::Cancelled);
-        self.forget_from(id, 0, kill);
-        self.state.settle(id);
-    }
-
-    /// Kills a worker for the task of this chunk that it has in hand, if it has one.
-    fn condemn(&mut self, worker: usize, seq: u32, sentence: Sentence) {
-        if self.state.crew.is_sentenced(worker) {
-            return;
-        }
-        let Some(desk) = self.board.tail().get(worker) else { return };
-        desk.condemn();
-        self.take_replies_of(worker);
-        match self.state.flights.get(&seq) {
-            Some(flight) if flight.replied < flight.count => {
-                let index = flight.replied;
-                self.state.crew.sentence(worker, seq, index, sentence);
-            }
-            _ => desk.pardon(),
-        }
-    }
-
-    /// Tells the tasks that have run for long, and kills the workers whose tasks have run for too long;
-    /// says when to look again, in nanoseconds of the clock.
-    pub(super) fn end_overdue(&mut self, now: u64) -> Option<u64> {
-        let nanos =
-            |limit: Option<Duration>| limit.map_or(u64::MAX, |limit| limit.as_nanos() as u64);
-        let Limits { soft, hard } = self.state.limits;
-        let (soft, hard) = (nanos(soft), nanos(hard));
-        if !self.state.has_limits() || self.state.flights.is_empty() {
-            return None;
-        }
-        // What begins now is not overdue before that.
-        let mut next = now.saturating_add(soft.min(hard));
-        for (seq, worker) in self.held() {
-            let Some(desk) = self.desk(worker) else { continue };
-            let (in_hand, begun) = desk.progress();
-            if in_hand != seq || begun == 0 {
-                continue;
-            }
-            let since = desk.since.load(Ordering::SeqCst);
-            let (warn, end) = (since.saturating_add(soft), since.saturating_add(hard));
-            if end <= now {
-                self.condemn(worker, seq, Sentence::TimedOut);
-            } else if warn <= now {
-                desk.warn((in_hand, begun));
-                next = next.min(end);
-            } else {
-                next = next.min(warn).min(end);
-            }
-        }
-        Some(next)
-    }
-
-    /// Deals with what a worker had in hand that has ended.
-    pub(super) fn bury(&mut self, worker: usize, status: Option<ExitStatus>) {
-        self.take_replies_of(worker);
-        let progress = self.desk(worker).map(Desk::progress);
-        let sentence = self.state.crew.sentence_of(worker);
-        let (name, pid) = self.state.crew.who(worker);
-        for (seq, _) in self.held().into_iter().filter(|(_, holder)| *holder == worker) {
-            let Some(flight) = self.state.flights.remove(&seq) else { continue };
-            let next = flight.replied;
-            let executed = sentence.filter(|(of, index, _)| (*of, *index) == (seq, next));
-            // A condemned worker begins nothing, whatever it says: but for the task it is killed for.
-            let begun =
-                progress == Some((seq, next + 1)) && (sentence.is_none() || executed.is_some());
-            if !begun || next >= flight.count {
-                self.put_back(flight, next);
-                continue;
-            }
-            let index = flight.first + next as usize;
-            let (Some(id), lost) = (flight.batch, flight.lost) else {
-                self.put_back(flight, next);
-                continue;
-            };
-            let Some(batch) = self.state.batches.get(&id) else {
-                self.put_back(flight, next);
-                continue;
-            };
-            let (task, retries) = (batch.task(index), batch.retries);
-            if executed.is_none() && lost < retries {
-                self.run_again(flight, next);
-                continue;
-            }
-            let limit = self.state.limits.hard.unwrap_or_default();
-            self.put_back(flight, next + 1);
-            let error = match (executed, status) {
-                (Some((_, _, Sentence::TimedOut)), _) => TaskError::TimedOut { task, limit },
-                (Some((_, _, Sentence::Cancelled)), _) => {
-                    TaskError::Cancelled { task, may_have_run: true }
-                }
-                (None, status) => TaskError::WorkerDied(WorkerDeath {
-                    task,
-                    worker: name.clone(),
-                    pid,
-                    status: status.unwrap_or_default(),
-                }),
-            };
-            self.fail(id, index, error);
-        }
-        if let Some(desk) = self.desk(worker) {
-            desk.clear();
-        }
-        let board = self.board.state();
-        board.end_lookout(worker);
-        if board.unclaimed() > 0 {
-            // It may have been the one that was to come for them, or to wake another.
-            board.work.open(u32::MAX);
-        }
-        self.put_up();
-        self.close_if_idle();
-    }
-
     /// All of a batch's inputs are known: perhaps all of them are dealt with.
-    pub(super) fn check(&mut self, id: BatchId) {
+    pub(in crate::pool) fn check(&mut self, id: BatchId) {
         let batch = self.state.batches.get(&id);
         if batch.is_some_and(|batch| batch.ending.is_none() && batch.is_done()) {
             self.state.settle(id);
@@ -937,17 +717,13 @@ impl Desks<'_> {
     }
 
     /// Whether the room that the tasks of a batch may take is full.
-    pub(super) fn is_full(&self, id: BatchId) -> bool {
+    pub(in crate::pool) fn is_full(&self, id: BatchId) -> bool {
         self.state.batches.get(&id).is_some_and(|batch| batch.waiting_bytes() > 4 * CHUNK_MAX)
     }
 }
 
-fn segment_count_before(end: usize, first: usize, count: u32) -> usize {
-    end.saturating_sub(first).min(count as usize)
-}
-
 /// Receives what belongs to a reply.
-pub(super) fn receive(socket: &impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>), String> {
+pub(in crate::pool) fn receive(socket: &impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>), String> {
     wire::recv(socket.as_fd(), Wait::Never, |packet| {
         (packet.kind == PACKET).then(|| (packet.payload.to_vec(), packet.fds))
     })
