@@ -48,6 +48,12 @@ const MODELLED: &[(&str, &str, &str)] = &[
         "let (now, early) = self.wait.no_longer_than(LOOK_AGAIN);",
         "let (now, early) = core.at_a_time(self.wait);",
     ),
+    (
+        "pool/board.rs",
+        "use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};",
+        "use std::sync::atomic::{Ordering, fence};\n\
+         use crate::kernel::{AtomicU32, AtomicU64};",
+    ),
     // For the checks to look at.
     ("sync/barrier.rs", "    fn waiters(&self)", "    pub(crate) fn waiters(&self)"),
 ];
@@ -55,13 +61,20 @@ const MODELLED: &[(&str, &str, &str)] = &[
 /// Numbers that are smaller here, so that few steps reach what in life takes many.
 const SMALLER: &[(&str, &str, &str)] = &[
     ("sync/spin.rs", "const LOOKS: u32 = 6;", "const LOOKS: u32 = 1;"),
+    ("pool/board.rs", "const WINDOW: usize = 1024;", "const WINDOW: usize = 4;"),
     ("sync/rwlock.rs", "const SPINS: usize = 100;", "const SPINS: usize = 1;"),
     ("sync/rwlock.rs", "const FIRST_SLOTS: u32 = 8;", "const FIRST_SLOTS: u32 = 2;"),
     ("sync/condvar.rs", "const FIRST_SLOTS: u32 = 60;", "const FIRST_SLOTS: u32 = 6;"),
     ("sync/barrier.rs", "parties.max(4) * 2", "parties.max(1) * 2"),
 ];
 
-const FILES: &[&str] = &["sys/robust.rs", "sys/poll.rs", "shm/shareable.rs", "queue/waiting.rs"];
+const FILES: &[&str] = &[
+    "sys/robust.rs",
+    "sys/poll.rs",
+    "shm/shareable.rs",
+    "queue/waiting.rs",
+    "pool/board.rs",
+];
 
 fn main() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtime/src");
@@ -115,6 +128,7 @@ fn main() {
         ),
         ("shm.rs", &[("pub(crate) ", "shm/shareable.rs", "shareable")]),
         ("queue.rs", &[("pub(crate) ", "queue/waiting.rs", "waiting")]),
+        ("pool.rs", &[("pub(crate) ", "pool/board.rs", "board")]),
     ] {
         let lines = modules.iter().map(|(visible, file, module)| {
             let path = copies.join(file);

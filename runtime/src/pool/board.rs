@@ -333,7 +333,7 @@ impl Board {
         if waited.slept {
             self.work.awake(|| self.has_news());
         } else if waited.looked_out && self.has_news() {
-            self.work.open(1);
+            self.work.open_after(1, || ()); // killed in the middle of it, the kernel wakes one
         }
     }
 

@@ -426,6 +426,8 @@ impl Core {
             .get(worker)
             .is_some_and(|desk| desk.ready.load(std::sync::atomic::Ordering::SeqCst) != 0);
         desks.bury(worker, status);
+        // It may have been about to wake who listens.
+        desks.state.told = true;
         let failed = desks.state.crew.note_end(worker, was_ready, status);
         if let Some(member) = desks.state.crew.remove(worker) {
             let _ = self.events.delete(&member.child);

@@ -9,6 +9,7 @@ mod local;
 
 mod error;
 mod kernel;
+mod pool;
 mod queue;
 mod shm;
 mod sys;

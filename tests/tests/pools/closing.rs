@@ -70,10 +70,11 @@ each_start_method! {
     only [forkserver Forkserver, spawn Spawn]
     /// `test_terminate`: ten thousand long tasks.
     fn test_terminate_ends_what_would_take_for_ever() {
-        let pool = Pool::new(3)?;
         let stop = Stop::new()?;
-        let running = pool.submit(stop.hold());
-        let job = pool.map_async(nap, [100_000; 10_000]);
+        let pool = Pool::builder().workers(3).initializer(stop.equip()).build()?;
+        let running = pool.submit(held(1));
+        stop.arrival();
+        let job = pool.map_async(held, 0..10_000);
         stop.arrival();
         let workers: Vec<_> = pool.stats().workers.iter().filter_map(|one| pidfd(one.pid)).collect();
         let start = Instant::now();

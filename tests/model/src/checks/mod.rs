@@ -1,6 +1,7 @@
 //! What must hold, whatever the order of events, and whoever is killed.
 
 mod barrier;
+mod board;
 mod condvar;
 mod detector;
 mod event;

@@ -69,6 +69,39 @@ macro_rules! atomic {
                 before
             }
 
+            #[track_caller]
+            pub(crate) fn fetch_max(&self, value: $number, _order: Ordering) -> $number {
+                if !$step() {
+                    return self.0.load(Ordering::Relaxed);
+                }
+                trace!("at least {self:p}: {value:#x}");
+                self.0.fetch_max(value, Ordering::Relaxed)
+            }
+
+            #[track_caller]
+            pub(crate) fn swap(&self, value: $number, _order: Ordering) -> $number {
+                if !$step() {
+                    return self.0.load(Ordering::Relaxed);
+                }
+                let before = self.0.swap(value, Ordering::Relaxed);
+                trace!("swap {self:p}: {before:#x} for {value:#x}");
+                before
+            }
+
+            #[track_caller]
+            pub(crate) fn fetch_update(
+                &self,
+                _set: Ordering,
+                _fetch: Ordering,
+                change: impl Fn($number) -> Option<$number>,
+            ) -> Result<$number, $number> {
+                if !$step() {
+                    return Err(self.0.load(Ordering::Relaxed));
+                }
+                trace!("update {self:p}");
+                self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change)
+            }
+
             /// What it is, without a step.
             pub(crate) fn peek(&self) -> $number {
                 self.0.load(Ordering::Relaxed)
