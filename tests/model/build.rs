@@ -68,13 +68,8 @@ const SMALLER: &[(&str, &str, &str)] = &[
     ("sync/barrier.rs", "parties.max(4) * 2", "parties.max(1) * 2"),
 ];
 
-const FILES: &[&str] = &[
-    "sys/robust.rs",
-    "sys/poll.rs",
-    "shm/shareable.rs",
-    "queue/waiting.rs",
-    "pool/board.rs",
-];
+const FILES: &[&str] =
+    &["sys/robust.rs", "sys/poll.rs", "shm/shareable.rs", "queue/waiting.rs", "pool/board.rs"];
 
 fn main() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtime/src");

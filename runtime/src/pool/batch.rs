@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::desk::next_reply;
 use super::error::{Task, TaskError};
@@ -143,6 +143,9 @@ impl Ending {
     }
 }
 
+/// Batches that are done, in the order in which they were.
+pub(super) type Finished = Arc<Mutex<VecDeque<u64>>>;
+
 /// What a batch's owner wants to be told when it is done.
 pub(super) type OnDone = Box<dyn FnOnce(&mut Batch) -> Box<dyn FnOnce() + Send> + Send>;
 
@@ -180,6 +183,8 @@ pub(super) struct Batch {
     pub(super) on_done: Option<OnDone>,
     /// Written to when it is done.
     pub(super) bell: Option<OwnedFd>,
+    /// It is to stand here when it is done.
+    pub(super) finished: Option<Finished>,
 }
 
 impl std::fmt::Debug for Batch {
@@ -211,6 +216,7 @@ impl Batch {
             abandoned: false,
             on_done: None,
             bell: None,
+            finished: None,
         }
     }
 

@@ -1,16 +1,18 @@
 //! A task on its way.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
+
 use std::time::Duration;
+use std::{fmt, ptr};
 
 use serde::de::DeserializeOwned;
 
-use super::batch::{Batch, Inbox};
+use super::batch::{Batch, Finished, Inbox};
 use super::core::Core;
-use super::dispatch::BatchId;
+use super::dispatch::{BatchId, Desks};
 use super::error::{Task, TaskError};
 use crate::sys::event::new_event;
 use crate::sys::fd::duplicate;
@@ -100,7 +102,7 @@ impl<T> Job<T> {
         self.core.wait_for(Wait::Never, Some(self.batch), |desks| self.done(desks)).is_some()
     }
 
-    fn done(&self, desks: &mut super::dispatch::Desks<'_>) -> Option<()> {
+    fn done(&self, desks: &mut Desks<'_>) -> Option<()> {
         desks.state.is_done(self.batch).then_some(())
     }
 
@@ -287,25 +289,57 @@ pub fn wait_any<T>(jobs: &[Job<T>], timeout: impl Into<Option<Duration>>) -> Opt
 /// # }
 /// ```
 pub fn as_completed<T: DeserializeOwned>(jobs: impl IntoIterator<Item = Job<T>>) -> AsCompleted<T> {
-    let (places, jobs) = jobs.into_iter().enumerate().unzip();
-    AsCompleted { places, jobs }
+    let jobs = jobs.into_iter().enumerate().map(|(place, job)| (job.batch, (place, job)));
+    AsCompleted { jobs: jobs.collect(), finished: None }
 }
 
 /// Jobs, as they are done: from [`as_completed`].
 #[derive(Debug)]
 #[must_use = "an iterator waits for nothing until it is asked"]
 pub struct AsCompleted<T> {
-    places: Vec<usize>,
-    jobs: Vec<Job<T>>,
+    /// Those that were not given, and their places.
+    jobs: BTreeMap<BatchId, (usize, Job<T>)>,
+    /// Those of them that are done.
+    finished: Option<Finished>,
+}
+
+impl<T> AsCompleted<T> {
+    /// Has all that are not done be told when they are; those that are stand there already.
+    fn enlist(&self, core: &Core) -> Finished {
+        let same = self.jobs.values().all(|(_, job)| ptr::eq(&*job.core, core));
+        assert!(same, "jobs of several pools");
+        let mut done: Vec<_> = Vec::new();
+        let finished = Finished::default();
+        let mut state = core.lock();
+        for (id, (place, _)) in &self.jobs {
+            match state.batch(*id) {
+                Some(batch) if !batch.is_done() => batch.finished = Some(Arc::clone(&finished)),
+                _ => done.push((*place, *id)),
+            }
+        }
+        // Nothing is done meanwhile, as the state is locked.
+        done.sort_unstable();
+        let all = done.into_iter().map(|(_, id)| id);
+        finished.lock().unwrap_or_else(PoisonError::into_inner).extend(all);
+        drop(state);
+        finished
+    }
 }
 
 impl<T: DeserializeOwned> Iterator for AsCompleted<T> {
     type Item = (usize, Result<T, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = wait_any(&self.jobs, None)?;
-        let place = self.places.remove(next);
-        Some((place, self.jobs.remove(next).wait()))
+        let core = Arc::clone(&self.jobs.first_key_value()?.1.1.core);
+        let finished = match &self.finished {
+            Some(finished) => finished,
+            None => self.finished.insert(self.enlist(&core)),
+        };
+        let first =
+            |_: &mut Desks<'_>| finished.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = core.wait_for(Wait::Forever, None, first)?;
+        let (place, job) = self.jobs.remove(&next)?;
+        Some((place, job.wait()))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

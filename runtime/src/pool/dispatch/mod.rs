@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::pool::arena::{Arena, Block};
@@ -250,6 +250,9 @@ impl State {
         let Some(batch) = self.batches.get_mut(&id) else { return };
         if let Some(bell) = &batch.bell {
             let _ = event::ring(bell);
+        }
+        if let Some(finished) = &batch.finished {
+            finished.lock().unwrap_or_else(PoisonError::into_inner).push_back(id);
         }
         if let Some(on_done) = batch.on_done.take() {
             self.callbacks.push(on_done(batch));

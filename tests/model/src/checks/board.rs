@@ -10,6 +10,7 @@ use crate::kernel::{self, Check, settle, spawn, victim};
 use crate::pool::board::{Board, Chunk, Claimed, Holder};
 use crate::pool::desk::Desk;
 use crate::shm::object::Object;
+use crate::sync::event::Event;
 use crate::sys::poll::Wait;
 
 type Pool = Object<Board, ()>;
@@ -33,8 +34,16 @@ struct Seen {
     heard: AtomicU32,
 }
 
+/// How long tasks take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tasks {
+    Short,
+    /// Until all chunks should be claimed, each by a worker of its own.
+    Long,
+}
+
 /// Claims chunks, and replies, until the board is closed.
-fn work(pool: &Pool, worker: usize, seen: &Seen) {
+fn work(pool: &Pool, worker: usize, seen: &Seen, end: &Event) {
     seen.threads[worker].store(kernel::gettid(), Ordering::Relaxed);
     let board = pool.state();
     while let Some(Claimed { seq, .. }) = board.await_chunk(worker, None) {
@@ -42,6 +51,7 @@ fn work(pool: &Pool, worker: usize, seen: &Seen) {
         assert_eq!(before, 0, "chunk {seq} was claimed twice");
         pool.tail()[worker].reply();
         assert!(!board.call(), "nobody wants the bell");
+        end.wait();
     }
 }
 
@@ -64,14 +74,18 @@ fn listen(pool: &Pool, replies: u32, seen: &Seen) {
 
 /// `puts`: so many chunks are put up, one after the other; of the `workers` that wait for them, the first
 /// are killed.
-fn run(check: Check, workers: usize, victims: usize, puts: &'static [u32]) {
+fn run(check: Check, tasks: Tasks, workers: usize, victims: usize, puts: &'static [u32]) {
     check.run(move || {
+        let end = Event::new().unwrap();
+        if tasks == Tasks::Short {
+            end.set();
+        }
         let pool = Pool::new(Board::new(workers), (), Location::caller()).unwrap();
         let seen = Arc::new(Seen::default());
         let chunks: u32 = puts.iter().sum();
         for worker in 0..workers {
-            let (pool, seen) = (pool.clone(), Arc::clone(&seen));
-            let work = move || work(&pool, worker, &seen);
+            let (pool, seen, end) = (pool.clone(), Arc::clone(&seen), end.clone());
+            let work = move || work(&pool, worker, &seen, &end);
             if worker < victims {
                 victim(100, work);
             } else {
@@ -107,6 +121,7 @@ fn run(check: Check, workers: usize, victims: usize, puts: &'static [u32]) {
         // Those that the killed have not left do not come any more.
         pool.tail()[0].reply_for(chunks);
         board.call_listener();
+        end.set();
         board.close();
         assert_eq!(settle(), 0);
         drop(listener);
@@ -115,25 +130,35 @@ fn run(check: Check, workers: usize, victims: usize, puts: &'static [u32]) {
 
 #[test]
 fn nobody_dies() {
-    run(Check::times(8_000), 3, 0, &[1, 2, 1]);
+    run(Check::times(8_000), Tasks::Short, 3, 0, &[1, 2, 1]);
 }
 
 #[test]
 fn one_by_one() {
-    run(Check::times(16_000), 3, 1, &[1, 1, 1, 1]);
+    run(Check::times(16_000), Tasks::Short, 3, 1, &[1, 1, 1, 1]);
 }
 
 #[test]
 fn one_dies() {
-    run(Check::times(16_000), 3, 1, &[2, 1, 1]);
+    run(Check::times(16_000), Tasks::Short, 3, 1, &[2, 1, 1]);
 }
 
 #[test]
 fn most_die() {
-    run(Check::times(24_000), 4, 3, &[1, 2, 1]);
+    run(Check::times(24_000), Tasks::Short, 4, 3, &[1, 2, 1]);
 }
 
 #[test]
 fn only_one_is_left_of_two() {
-    run(Check::times(16_000), 2, 1, &[1, 1, 2]);
+    run(Check::times(16_000), Tasks::Short, 2, 1, &[1, 1, 2]);
+}
+
+#[test]
+fn each_worker_has_one() {
+    run(Check::times(16_000), Tasks::Long, 3, 0, &[1, 1, 1]);
+}
+
+#[test]
+fn each_has_one_who_is_left() {
+    run(Check::times(24_000), Tasks::Long, 4, 2, &[1, 1]);
 }
