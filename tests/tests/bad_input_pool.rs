@@ -488,4 +488,44 @@ each_start_method! {
         assert_eq!(job.wait()?, 9);
         pool.join()?;
     }
+
+    only [forkserver Forkserver, spawn Spawn]
+    /// What a copy of the program asks of the pool fails, each with one error, and is nothing to the pool.
+    fn a_copy_of_a_program_is_refused_by_its_pool() {
+        let stop = Stop::new()?;
+        let pool = Pool::new(1)?;
+        let job = pool.submit(stop.hold());
+        stop.arrival();
+        let refused = |error: TaskError| {
+            assert!(!error.may_have_run());
+            assert!(error.to_string().contains("copy of"), "{error}");
+        };
+        // SAFETY: the pool's own thread sleeps, as there is nothing to do: nobody holds a lock.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => {
+                let ended = nix::sys::wait::waitpid(child, None)?;
+                assert_eq!(ended, nix::sys::wait::WaitStatus::Exited(child, 0));
+            }
+            ForkResult::Child => {
+                let all = catch_unwind(AssertUnwindSafe(|| {
+                    refused(pool.submit(square(3)).wait().unwrap_err());
+                    refused(pool.apply(square(3)).unwrap_err());
+                    refused(pool.map(square, 0..100).unwrap_err());
+                    pool.map_settled(square, 0..3).into_iter().for_each(|r| refused(r.unwrap_err()));
+                    refused(pool.imap(square, 0..3).next().unwrap().unwrap_err());
+                    assert!(job.wait().is_err());
+                    assert!(pool.grow(1).is_err() && pool.shrink(1).is_err());
+                    pool.close();
+                    pool.terminate();
+                    assert!(pool.join().is_err());
+                }));
+                // SAFETY: _exit has no memory effects.
+                unsafe { libc::_exit(all.is_err().into()) };
+            }
+        }
+        stop.open();
+        assert!(job.wait()? > 0);
+        works(&pool);
+        pool.join()?;
+    }
 }

@@ -52,7 +52,7 @@ proptest! {
     #[test]
     fn any_value_comes_back_equal(tree in trees()) {
         let mut bytes = vec![7];
-        prop_assert!(encode(&tree, &mut bytes).unwrap().0.is_empty());
+        prop_assert!(encode(&tree, &mut bytes).unwrap().fds().is_empty());
         prop_assert_eq!(decode::<Tree>(&bytes[1..], Vec::new()).unwrap(), tree);
     }
 
@@ -187,7 +187,7 @@ fn a_handle_anywhere_but_on_its_way_is_an_error_that_says_so() {
 fn a_descriptor_arrives_once_and_one_too_many_is_an_error() {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut bytes = Vec::new();
-    let (fds, _) = encode(&Fd::new(writer), &mut bytes).unwrap();
+    let fds = encode(&Fd::new(writer), &mut bytes).unwrap().sent();
     let spare = memfd::create("test").unwrap();
     let mut more: Vec<OwnedFd> = fds.iter().map(|fd| fd.try_clone().unwrap()).collect();
     more.push(spare);
@@ -208,7 +208,7 @@ struct Nested<'a>(&'a OwnedFd);
 impl Serialize for Nested<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut inner = Vec::new();
-        let (fds, _) = encode(&Fd::new(self.0.try_clone().unwrap()), &mut inner).unwrap();
+        let fds = encode(&Fd::new(self.0.try_clone().unwrap()), &mut inner).unwrap().sent();
         assert_eq!(fds.len(), 1);
         Fd::new(self.0.try_clone().unwrap()).serialize(serializer)
     }
@@ -218,7 +218,7 @@ impl Serialize for Nested<'_> {
 fn one_crossing_within_another_does_not_mix_their_descriptors() {
     let file = memfd::create("test").unwrap();
     let mut bytes = Vec::new();
-    let (fds, _) = encode(&(Nested(&file), Nested(&file)), &mut bytes).unwrap();
+    let fds = encode(&(Nested(&file), Nested(&file)), &mut bytes).unwrap().sent();
     assert_eq!(fds.len(), 2);
     decode::<(Fd<OwnedFd>, Fd<OwnedFd>)>(&bytes, fds).unwrap();
 }

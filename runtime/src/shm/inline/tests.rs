@@ -91,7 +91,7 @@ fn hash(value: &(impl Hash + ?Sized)) -> u64 {
 /// Sends one type and receives another, of which serde makes the same.
 fn pass<T: DeserializeOwned>(value: &impl Serialize) -> Result<T, DecodeError> {
     let mut bytes = Vec::new();
-    assert!(encode(value, &mut bytes).unwrap().0.is_empty());
+    assert!(encode(value, &mut bytes).unwrap().fds().is_empty());
     decode(&bytes, Vec::new())
 }
 
