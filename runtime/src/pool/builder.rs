@@ -196,8 +196,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Writes a timeline of all that the workers have done to this file, when the pool has ended: in the
-    /// format that <https://ui.perfetto.dev> and `chrome://tracing` show.
+    /// Writes a timeline of all that the workers have done to this file, when the pool has ended: which
+    /// chunks each has run and when, when it was started, and how it ended. The format is the one that
+    /// <https://ui.perfetto.dev> and `chrome://tracing` show; the example `timeline` makes a picture of it.
     pub fn timeline(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.timeline = Some(path.into());
         self

@@ -21,6 +21,7 @@ use super::crew::{Crew, Member};
 use super::dispatch::{BatchId, Desks, FOREIGN, Limits, Phase, State};
 use super::error::PoolError;
 use super::stats::Records;
+use super::timeline::What;
 use super::worker::{Call, Rules, Worker};
 use crate::error::{Error, Result};
 use crate::launch::StartMethod;
@@ -335,6 +336,10 @@ impl Core {
         if matches!(state.phase, Phase::Ending | Phase::Failed(_)) {
             let _ = member.child.kill();
         }
+        state.records.happened(worker, clock::now(), || What::Started {
+            name: member.child.name().into(),
+            pid: member.child.pid(),
+        });
         state.crew.insert(worker, member);
         // It may have replied already, when nobody looked at its desk.
         self.desks(&mut state).take_replies();
@@ -425,6 +430,9 @@ impl Core {
             .tail()
             .get(worker)
             .is_some_and(|desk| desk.ready.load(std::sync::atomic::Ordering::SeqCst) != 0);
+        desks.state.records.happened(worker, clock::now(), || What::Ended {
+            how: status.map_or("how is not known".into(), |status| status.to_string()),
+        });
         desks.bury(worker, status);
         // It may have been about to wake who listens.
         desks.state.told = true;
@@ -520,8 +528,8 @@ impl Core {
         }
         let state = self.lock();
         if let Some(path) = &self.settings.timeline
-            && let Some(trace) = state.records.trace()
-            && let Err(error) = std::fs::write(path, trace)
+            && let Some(timeline) = &state.records.timeline
+            && let Err(error) = std::fs::write(path, timeline.trace())
         {
             let reason =
                 format!("its timeline could not be written to {}: {error}", path.display());

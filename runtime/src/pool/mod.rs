@@ -1,6 +1,6 @@
 //! The pool: workers that wait for tasks.
 //!
-//! - [`pool`], [`builder`], [`job`], [`map`], [`lazy`], [`error`], [`stats`]: the face
+//! - [`pool`], [`builder`], [`job`], [`map`], [`lazy`], [`error`], [`stats`], [`timeline`]: the face
 //! - [`feed`]: tasks on their way in
 //! - [`mod@core`]: what all handles share: waiting, and the thread that looks after the workers
 //! - [`dispatch`]: which tasks there are, who has them, what becomes of them; [`endings`](dispatch::endings): of those that are
@@ -25,6 +25,7 @@ mod map;
 mod pool;
 mod reply;
 mod stats;
+mod timeline;
 mod worker;
 
 pub use builder::PoolBuilder;

@@ -1,12 +1,11 @@
 //! What a pool has done, for people to read.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use super::timeline::{Event, Timeline, What};
 
 /// How many of the slowest are remembered.
 const SLOWEST: usize = 5;
-/// How many chunks a timeline remembers: the last ones.
-const TIMELINE: usize = 1 << 20;
 
 /// One worker, as a [`PoolStats`] tells of it.
 #[derive(Debug, Clone)]
@@ -88,29 +87,18 @@ impl WorkerRecord {
     }
 }
 
-/// A chunk of tasks that was run.
-#[derive(Debug, Clone, Copy)]
-struct Event {
-    worker: usize,
-    process: &'static str,
-    index: usize,
-    count: u32,
-    began: u64,
-    ended: u64,
-}
-
 /// What is noted of the whole.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pub(super) tasks: u64,
     pub(super) failed: u64,
     slowest: Vec<SlowTask>,
-    timeline: Option<VecDeque<Event>>,
+    pub(super) timeline: Option<Timeline>,
 }
 
 impl Records {
     pub(super) fn new(timeline: bool) -> Self {
-        Self { timeline: timeline.then(VecDeque::new), ..Self::default() }
+        Self { timeline: timeline.then(Timeline::default), ..Self::default() }
     }
 
     pub(super) fn slowest(&self) -> &[SlowTask] {
@@ -137,42 +125,13 @@ impl Records {
             self.slowest.insert(at, SlowTask { process, index, count, each });
             self.slowest.truncate(SLOWEST);
         }
-        if let Some(timeline) = &mut self.timeline {
-            if timeline.len() == TIMELINE {
-                timeline.pop_front();
-            }
-            timeline.push_back(Event { worker, process, index, count, began, ended });
-        }
+        self.happened(worker, began, || What::Ran { process, index, count, ended });
     }
 
-    /// The timeline in the format of Chrome's tracing: `chrome://tracing`, `ui.perfetto.dev`.
-    pub(super) fn trace(&self) -> Option<String> {
-        use std::fmt::Write as _;
-        let timeline = self.timeline.as_ref()?;
-        let mut json = String::from("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[");
-        let start = timeline.iter().map(|event| event.began).min().unwrap_or(0);
-        let mut workers: Vec<_> = timeline.iter().map(|event| event.worker).collect();
-        workers.sort_unstable();
-        workers.dedup();
-        let mut separator = "\n";
-        for worker in workers {
-            let _ = write!(
-                json,
-                "{separator}{{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":{worker},\
-                 \"args\":{{\"name\":\"worker {worker}\"}}}}"
-            );
-            separator = ",\n";
+    /// Something that belongs on the timeline, if there is one.
+    pub(super) fn happened(&mut self, worker: usize, at: u64, what: impl FnOnce() -> What) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.add(Event { worker, at, what: what() });
         }
-        for Event { worker, process, index, count, began, ended } in timeline {
-            let (from, took) = ((began - start) as f64 / 1e3, (ended - began) as f64 / 1e3);
-            let _ = write!(
-                json,
-                "{separator}{{\"ph\":\"X\",\"name\":\"{process}\",\"pid\":1,\"tid\":{worker},\
-                 \"ts\":{from:.3},\"dur\":{took:.3},\"args\":{{\"input\":{index},\"tasks\":{count}}}}}"
-            );
-            separator = ",\n";
-        }
-        json.push_str("\n]}\n");
-        Some(json)
     }
 }

@@ -3,10 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
+use nix::libc;
 use offspring::Pool;
 use tests::each_start_method;
 use tests::family::until;
-use tests::tasks::{Stop, died, exit, fail, nap, square};
+use tests::tasks::{Stop, die, died, exit, fail, nap, square};
 
 each_start_method! {
     only [forkserver Forkserver, spawn Spawn]
@@ -86,7 +87,25 @@ each_start_method! {
             assert_eq!(text.matches("\"ph\":\"X\"").count(), 10);
             assert_eq!(text.matches("\"tasks\":5").count(), 10);
             assert_eq!(text.matches("\"name\":\"square\"").count(), 10);
+            assert_eq!(text.matches("\"name\":\"started\"").count(), 2);
         }
+    }
+
+    only [forkserver Forkserver, spawn Spawn]
+    fn a_timeline_tells_of_a_worker_that_died_and_of_the_one_in_its_place() {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("timeline.json");
+        let pool = Pool::builder().workers(1).name("a \"pool\"").timeline(&path).build()?;
+        assert!(pool.apply(die(libc::SIGKILL)).is_err());
+        assert_eq!(pool.apply(square(3))?, 9);
+        pool.join()?;
+        let trace: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+        let events = trace["traceEvents"].as_array().unwrap();
+        let named = |name: &str| events.iter().filter(|event| event["name"] == name).count();
+        assert_eq!((named("started"), named("square")), (2, 1));
+        let died = events.iter().find(|event| event["name"] == "ended").unwrap();
+        assert!(died["args"]["how"].as_str().unwrap().contains("SIGKILL"), "{died}");
+        assert!(events.iter().any(|event| event["args"]["worker"] == "a \"pool\"-2"));
     }
 
     only [forkserver Forkserver, spawn Spawn]

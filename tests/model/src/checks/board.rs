@@ -96,19 +96,26 @@ fn run(check: Check, tasks: Tasks, workers: usize, victims: usize, puts: &'stati
             let (pool, seen) = (pool.clone(), Arc::clone(&seen));
             spawn(move || listen(&pool, chunks, &seen))
         };
-        puts.iter().for_each(|chunks| put_up(pool.state(), *chunks));
         // The pool's own thread hears of each that was killed, once.
         let mut buried = BTreeSet::new();
-        settle();
-        while let Some(worker) = (0..victims).find(|worker| {
-            let thread = seen.threads[*worker].load(Ordering::Relaxed);
-            thread != 0 && kernel::has_died(thread) && !buried.contains(worker)
-        }) {
-            buried.insert(worker);
-            pool.state().forget(worker);
-            pool.state().call_listener();
+        let mut settle_and_bury = || {
             settle();
-        }
+            while let Some(worker) = (0..victims).find(|worker| {
+                let thread = seen.threads[*worker].load(Ordering::Relaxed);
+                thread != 0 && kernel::has_died(thread) && !buried.contains(worker)
+            }) {
+                buried.insert(worker);
+                pool.state().forget(worker);
+                pool.state().call_listener();
+                settle();
+            }
+        };
+        // The last ones when all sleep.
+        let (last, first) = puts.split_last().unwrap();
+        first.iter().for_each(|chunks| put_up(pool.state(), *chunks));
+        settle_and_bury();
+        put_up(pool.state(), *last);
+        settle_and_bury();
         let board = pool.state();
         kernel::still(|| {
             for seq in 0..chunks {
