@@ -152,3 +152,8 @@ pub mod __private {
 
     pub use crate::process::registry::{Entry, Registered, Registration};
 }
+
+/// The README's programs, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
