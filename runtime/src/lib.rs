@@ -54,6 +54,14 @@
 //! | lock, wait, count | [`sync`]: [`Mutex`](sync::Mutex), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Event`](sync::Event), [`Barrier`](sync::Barrier) and more | `Lock`, `Condition`, `Semaphore`, `Event`, `Barrier` |
 //! | wait for several things | [`wait()`] | `connection.wait`, `sentinel` |
 //!
+//! # The guide
+//!
+//! How to work with all this is told in chapters, in the [`guide`]: for those who
+//! [come from Python](guide::coming_from_python) or [from threads](guide::coming_from_threads), on
+//! [sharing memory](guide::sharing_memory), [how a child comes to be](guide::how_a_child_comes_to_be),
+//! [what happens on death](guide::when_a_process_dies), [tuning](guide::tuning),
+//! [testing](guide::testing) and [debugging](guide::debugging).
+//!
 //! # What it promises
 //!
 //! - **A child that dies is an error of its own, at once**: [`JoinError`] tells a panic (with its
@@ -100,6 +108,7 @@
 #![deny(unsafe_code)]
 
 mod error;
+pub mod guide;
 mod launch;
 mod pipe;
 mod pool;
@@ -143,3 +152,8 @@ pub mod __private {
 
     pub use crate::process::registry::{Entry, Registered, Registration};
 }
+
+/// The README's programs, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
