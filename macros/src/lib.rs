@@ -202,26 +202,26 @@ pub fn derive_shareable(item: proc_macro::TokenStream) -> proc_macro::TokenStrea
 /// A test fails
 ///
 /// - if it panics, or returns an error: what it says, and where, is reported as usual;
-/// - if its process is killed by a signal (an invalid access, `abort`, an overflow of the stack, want of
-///   memory), or calls `exit`;
+/// - if its process is killed by a signal (an invalid access, `abort`, an overflow of the stack,
+///   want of memory), or calls `exit`;
 /// - if it takes longer than its `timeout`: then the processes it has started, and theirs, are
 ///   listed with what each waits for, and all are killed.
 ///
 /// What it prints is shown as other tests' output is: if it fails, or with `--nocapture`. It goes
 /// through a pipe; whatever a process that it leaves behind prints later is not shown.
 ///
-/// `#[should_panic]`, also with `expected = ".."`, is for panics: a test that is killed or hangs has not panicked
-/// as expected. `#[ignore]`, `#[cfg]`, lints and docs are written as on other tests, and it may return what
-/// those may (`Result<(), E>`, `ExitCode`).
+/// `#[should_panic]`, also with `expected = ".."`, is for panics: a test that is killed or hangs
+/// has not panicked as expected. `#[ignore]`, `#[cfg]`, lints and docs are written as on other
+/// tests, below this attribute, and it may return what those may (`Result<(), E>`, `ExitCode`).
 ///
 /// # The process
 ///
-/// It is made by `StartMethod::Spawn`: a fresh process with one thread, in which no other test has run. It has a copy
-/// of the harness's environment and working directory, and a change there reaches no other test. (In addition it has a
-/// variable `OFFSPRING_TEST`, by which processes are found that belong to it and have lost their parents.) There is no
-/// choice of the method, since a process made by another would inherit what the harness has
-/// done so far; a test that wants its own children to be made in another way calls
-/// `offspring::set_start_method`.
+/// It is made by `StartMethod::Spawn`: a fresh process with one thread, in which no other test has
+/// run. It has a copy of the harness's environment and working directory, and a change there
+/// reaches no other test. (It also has a variable `OFFSPRING_TEST`, by which processes are found
+/// that belong to it and have lost their parents.) There is no choice of the method, since only
+/// this one takes nothing over from the harness; a test that wants its own children to be made in
+/// another way calls `offspring::set_start_method`.
 ///
 /// # Options
 ///
