@@ -1,10 +1,10 @@
-//! The `#[process]` attribute, `#[derive(Process)]` and `#[derive(Shareable)]` of the crate
-//! `offspring`, which re-exports them: depend on that crate, not on this one.
+//! The attributes `#[process]` and `#[test]`, `#[derive(Process)]` and `#[derive(Shareable)]` of the
+//! crate `offspring`, which re-exports them: depend on that crate, not on this one.
 //!
 //! An item goes through four stages, a module each: `parse` reads the tokens, `model` gives
 //! every part its place in the output, `check` finds everything that is wrong with it at once,
 //! `expand` writes the code. An item with errors goes to `fallback` instead, which writes just
-//! enough for the rest of the program to compile. `shareable` has stages of its own.
+//! enough for the rest of the program to compile. `shareable` and `test` have stages of their own.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -13,6 +13,7 @@ mod fallback;
 mod model;
 mod parse;
 mod shareable;
+mod test;
 #[cfg(test)]
 mod tests;
 
@@ -176,6 +177,72 @@ pub fn derive_process(item: proc_macro::TokenStream) -> proc_macro::TokenStream 
 #[proc_macro_derive(Shareable, attributes(shareable))]
 pub fn derive_shareable(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     shareable::derive(item.into()).into()
+}
+
+/// A test that runs in a process of its own.
+///
+/// A crash of it, a hang, or whatever it does to its process, is a failure of that test alone: the
+/// others go on. It stands in place of `#[test]`, and is run by `cargo test` and
+/// `cargo nextest run` like any other.
+///
+/// ```ignore
+/// #[offspring::test]
+/// fn a_buffer_overrun_is_noticed() {
+///     // SAFETY: wrong on purpose.
+///     unsafe { overrun() }
+/// }
+///
+/// #[offspring::test(timeout = "5s", memory = "256 MiB")]
+/// fn it_ends_and_does_not_eat_the_machine() -> std::io::Result<()> {
+///     parse(&std::fs::read("tests/nested.json")?);
+///     Ok(())
+/// }
+/// ```
+///
+/// A test fails
+///
+/// - if it panics, or returns an error: what it says, and where, is reported as usual;
+/// - if its process is killed by a signal (an invalid access, `abort`, an overflow of the stack,
+///   want of memory), or calls `exit`;
+/// - if it takes longer than its `timeout`: then the processes it has started, and theirs, are
+///   listed with what each waits for, and all are killed.
+///
+/// What it prints is shown as other tests' output is: if it fails, or with `--nocapture`. It goes
+/// through a pipe; whatever a process that it leaves behind prints later is not shown.
+///
+/// `#[should_panic]`, also with `expected = ".."`, is for panics: a test that is killed or hangs
+/// has not panicked as expected. `#[ignore]`, `#[cfg]`, lints and docs are written as on other
+/// tests, below this attribute, and it may return what those may (`Result<(), E>`, `ExitCode`).
+///
+/// # The process
+///
+/// It is made by `StartMethod::Spawn`: a fresh process with one thread, in which no other test has
+/// run. It has a copy of the harness's environment and working directory, and a change there
+/// reaches no other test. (It also has a variable `OFFSPRING_TEST`, by which processes are found
+/// that belong to it and have lost their parents.) There is no choice of the method, since only
+/// this one takes nothing over from the harness; a test that wants its own children to be made in
+/// another way calls `offspring::set_start_method`.
+///
+/// # Options
+///
+/// - `timeout = "5s"`: the time that it may take, a whole number with `ms`, `s`, `min` (or `m`) or `h`;
+///   or an expression that gives a `Duration`. Without it there is no limit.
+/// - `memory = "256 MiB"`: the most memory it may map, with `KiB`, `MiB`, `GiB` or `kB`, `MB`, `GB`; or
+///   an expression that gives a number of bytes, a `u64`. It limits the address space, as
+///   `Builder::memory_limit` does, and holds for each of the processes that the test starts.
+/// - `crate = path`: where the crate `offspring` is found, for a program that knows it by another
+///   name.
+///
+/// # Where it cannot be used
+///
+/// Where a program has to call `offspring::init()` first thing in `main` (the feature
+/// `manual-init`, musl), for the standard harness's `main` does not.
+#[proc_macro_attribute]
+pub fn test(
+    options: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    test::attribute(options.into(), item.into()).into()
 }
 
 fn attribute(options: TokenStream, item: TokenStream) -> TokenStream {

@@ -53,6 +53,7 @@
 //! | share memory | [`shm`]: [`Shared`](shm::Shared), [`SharedSlice`](shm::SharedSlice), [`SharedMut`](shm::SharedMut) | `Value`, `Array`, `shared_memory` |
 //! | lock, wait, count | [`sync`]: [`Mutex`](sync::Mutex), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Event`](sync::Event), [`Barrier`](sync::Barrier) and more | `Lock`, `Condition`, `Semaphore`, `Event`, `Barrier` |
 //! | wait for several things | [`wait()`] | `connection.wait`, `sentinel` |
+//! | test what may crash or hang | [`#[offspring::test]`](macro@test) | |
 //!
 //! # The guide
 //!
@@ -118,12 +119,13 @@ mod ring;
 pub mod shm;
 pub mod sync;
 mod sys;
+mod testing;
 mod wait;
 mod wire;
 
 pub use error::{Error, Result};
 pub use launch::{StartMethod, end_fork_server};
-pub use offspring_macros::{Process, process};
+pub use offspring_macros::{Process, process, test};
 pub use pipe::{
     Duplex, IntoIter, Iter, Receiver, RecvError, RecvIntoError, RecvTimeoutError, SendError,
     SendTimeoutError, Sender, TryRecvError, TrySendError, duplex, pipe,
@@ -151,6 +153,11 @@ pub mod __private {
     pub use serde;
 
     pub use crate::process::registry::{Entry, Registered, Registration};
+
+    /// What `#[offspring::test]` needs, and this project's own tests.
+    pub mod testing {
+        pub use crate::testing::{Test, family, passes};
+    }
 }
 
 /// The README's programs, run as tests.

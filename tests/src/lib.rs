@@ -1,5 +1,5 @@
 //! What the tests share: cases that run in a process of their own, under each start method, with a
-//! watchdog; and a look at what a process holds.
+//! time limit, by `#[offspring::test]`; and a look at what a process holds.
 
 pub mod crew;
 pub mod family;
@@ -8,25 +8,19 @@ pub mod steps;
 pub mod storm;
 pub mod tasks;
 
-use std::collections::BTreeSet;
-use std::error::Error;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
-use std::{env, fmt, fs, thread};
+use std::{env, fs};
 
 use nix::libc;
-use offspring::{Builder, Process, StartMethod, Stdio};
+pub use offspring::__private::testing::family::{children_of, is_child_of, tree as process_tree};
 
-/// How long a case may take before it counts as hung.
-pub const WATCHDOG: Duration = Duration::from_secs(120);
-
-/// How long the soak form of one may.
-fn watchdog() -> Duration {
+/// How long a case may take before it counts as hung; its soak form may take longer.
+pub fn watchdog() -> Duration {
+    const WATCHDOG: Duration = Duration::from_secs(120);
     if soak() { WATCHDOG * 30 } else { WATCHDOG }
 }
-
-const METHOD: &str = "OFFSPRING_TEST_START_METHOD";
 
 /// Defines a test for each start method, from one body that runs in a fresh process.
 ///
@@ -66,124 +60,23 @@ macro_rules! each_start_method {
             #[allow(unused_imports)]
             use super::*;
 
-            #[::offspring::process]
-            fn case() {
-                $crate::begin();
-                #[allow(clippy::redundant_closure_call)]
-                let outcome: ::std::result::Result<(), ::std::boxed::Box<dyn ::std::error::Error>> =
-                    (|| {
-                        $body
-                        #[allow(unreachable_code)]
-                        Ok(())
-                    })();
-                $crate::end(outcome);
+            fn case() -> ::std::result::Result<(), ::std::boxed::Box<dyn ::std::error::Error>> {
+                $body
+                #[allow(unreachable_code)]
+                Ok(())
             }
 
             $(
-                #[test]
-                fn $method() {
-                    $crate::run(
-                        concat!(stringify!($name), " (", stringify!($method), ")"),
-                        ::offspring::StartMethod::$variant,
-                        case(),
-                    );
+                #[::offspring::test(timeout = $crate::watchdog())]
+                fn $method() -> ::std::result::Result<(), ::std::boxed::Box<dyn ::std::error::Error>>
+                {
+                    ::offspring::set_start_method(::offspring::StartMethod::$variant);
+                    case()
                 }
             )*
         }
     };
     () => {};
-}
-
-/// Runs a case in a process of its own, and fails as it fails, with what it printed.
-pub fn run<P: Process<Output = ()>>(name: &str, method: StartMethod, case: P) {
-    run_with(Builder::new().env(METHOD, format!("{method:?}")), name, case);
-}
-
-/// As [`run`], with a builder of the caller's.
-pub fn run_with<P: Process<Output = ()>>(builder: &mut Builder, name: &str, case: P) {
-    let child = builder
-        .start_method(StartMethod::Spawn)
-        .name("case")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn(case)
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
-    let watched = child.handle();
-    let watchdog = thread::spawn(move || {
-        let ended = watched.wait_timeout(watchdog()).is_ok_and(|status| status.is_some());
-        if ended {
-            return None;
-        }
-        let tree = process_tree(watched.pid());
-        let _ = watched.kill();
-        Some(tree)
-    });
-    let output = child.join_with_output().unwrap();
-    let hung = watchdog.join().unwrap();
-    let printed = format!(
-        "--- standard output\n{}--- standard error\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    match (hung, output.result) {
-        (Some(tree), _) => panic!("{name}: hung\n{tree}{printed}"),
-        (None, Err(error)) => panic!("{name}: {error}\n{printed}"),
-        (None, Ok(())) => print!("{printed}"),
-    }
-}
-
-/// What a case does first.
-#[doc(hidden)]
-pub fn begin() {
-    let wanted = env::var(METHOD).unwrap_or_default();
-    let method = StartMethod::ALL.into_iter().find(|method| format!("{method:?}") == wanted);
-    offspring::set_start_method(method.unwrap_or_default());
-}
-
-/// What a case does last.
-#[doc(hidden)]
-pub fn end(outcome: Result<(), Box<dyn Error>>) {
-    if let Err(error) = outcome {
-        panic!("{error}\n{error:?}");
-    }
-}
-
-/// The processes below `root`, with what they wait for.
-pub fn process_tree(root: u32) -> String {
-    let mut lines = String::new();
-    let mut below = vec![(root, 0)];
-    while let Some((pid, depth)) = below.pop() {
-        let read =
-            |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        let line = fmt::format(format_args!(
-            "{:depth$}{pid} {} {} {}\n",
-            "",
-            read("comm").trim(),
-            read("wchan"),
-            read("syscall").trim(),
-        ));
-        lines.push_str(&line);
-        below.extend(children_of(pid).into_iter().map(|child| (child, depth + 2)));
-    }
-    lines
-}
-
-/// The children of a process, as the kernel sees it: zombies and fork servers included.
-pub fn children_of(pid: u32) -> BTreeSet<u32> {
-    fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|&process| is_child_of(process, pid))
-        .collect()
-}
-
-/// Whether a process is a child of that one now.
-pub fn is_child_of(process: u32, parent: u32) -> bool {
-    let parent_of = |pid: u32| -> Option<u32> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-    };
-    parent_of(process) == Some(parent)
 }
 
 /// What a process holds: to be the same before and after something.

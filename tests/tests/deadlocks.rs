@@ -13,7 +13,7 @@ use offspring::sync::{
     Barrier, Condvar, Deadlock, DeadlockDetector, LockError, LockTimeoutError, Mutex,
     ReentrantLock, RwLock, TryLockError,
 };
-use offspring::{Receiver, Sender, pipe, process};
+use offspring::{Receiver, Sender, current, pipe, process};
 use serde::{Deserialize, Serialize};
 use tests::crew::{By, Worker, daemon, is_asleep, until_asleep};
 use tests::each_start_method;
@@ -106,7 +106,7 @@ fn have_dinner(
         let worker = by.start_as(&name, dine(first, second, all_hold_one.clone()));
         members.push(match &worker {
             Worker::Child(child) => (name, child.pid(), "main".to_owned()),
-            Worker::Thread(_) => ("case".to_owned(), std::process::id(), name),
+            Worker::Thread(_) => (current().name().to_owned(), std::process::id(), name),
         });
         workers.push(worker);
     }

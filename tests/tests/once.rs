@@ -138,10 +138,12 @@ fn unfinished_work_is_told(by: By, ways: &[Grief]) -> Outcome {
             waiter
         });
         drop(go);
-        let process = if by == By::Children { "process 'worker'" } else { "process 'case'" };
+        let own = offspring::current();
+        let process = if by == By::Children { "worker" } else { own.name() };
+        let process = format!("process '{process}'");
         let expect = |(culprit, panicked, text): (u32, bool, String)| {
             assert_eq!((culprit, panicked), (tid, how == Grief::Panic), "{text}");
-            assert!(text.contains("Once") && text.contains(process), "{text}");
+            assert!(text.contains("Once") && text.contains(&process), "{text}");
         };
         for waiter in waiters {
             expect(waiter.join());

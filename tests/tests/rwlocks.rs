@@ -376,7 +376,11 @@ each_start_method! {
         assert_eq!(writer.join(), 15);
         let writing = lock.write().unwrap();
         let shown = format!("{lock:?}");
-        let writer = format!("process: \"case\", pid: {}", std::process::id());
+        let writer = format!(
+            "process: {:?}, pid: {}",
+            offspring::current().name(),
+            std::process::id()
+        );
         assert!(shown.contains("locked_by") && shown.contains(&writer), "{shown}");
         assert_eq!(format!("{writing:?} {writing}"), "15 15");
     }

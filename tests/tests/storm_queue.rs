@@ -187,7 +187,7 @@ impl Sea {
             if now != last.0 {
                 last = (now, Instant::now());
             }
-            let tree = || process_tree(std::process::id());
+            let tree = || process_tree(std::process::id(), None);
             assert!(last.1.elapsed() < AMPLE, "nothing goes on: {:?}\n{}", self.queue, tree());
         }
     }

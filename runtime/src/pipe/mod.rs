@@ -50,7 +50,8 @@ use end::{End, Face};
 /// last sender is gone, wherever it was, receivers get what is left and then
 /// [`Disconnected`](RecvError::Disconnected). A receiver that is killed costs at most the message that it
 /// had just taken. When the last receiver is gone, senders get
-/// [`Disconnected`](SendError::Disconnected) and their value back.
+/// [`Disconnected`](SendError::Disconnected) and their value back: at their next `send`, or within a tenth of
+/// a second while they wait for room.
 ///
 /// # Errors
 /// [`Error::Os`] if the system has no descriptors left.

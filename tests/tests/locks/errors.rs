@@ -9,7 +9,7 @@ use nix::unistd::gettid;
 use offspring::sync::{
     LockError, LockTimeoutError, Mutex, PoisonCause, ReentrantLock, RwLock, TryLockError,
 };
-use offspring::{Builder, process};
+use offspring::{Builder, current, process};
 use tests::each_start_method;
 
 use super::LONG;
@@ -87,7 +87,7 @@ each_start_method! {
         for line in [made, taken, wanted] {
             assert!(text.contains(&format!("{}:{line}:", file!())), "{text}");
         }
-        assert!(text.contains(&format!("process 'case' (pid {})", std::process::id())), "{text}");
+        assert!(text.contains(&format!("process '{}' (pid {})", current().name(), std::process::id())), "{text}");
         let circle: Vec<_> = deadlock.members().map(|member| (member.pid(), member.tid())).collect();
         assert_eq!(circle, [(std::process::id(), gettid().as_raw().cast_unsigned())]);
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use offspring::sync::{Mutex, ReentrantLock};
-use offspring::{pipe, process};
+use offspring::{current, pipe, process};
 use tests::crew::{By, Worker, until_asleep};
 use tests::each_start_method;
 
@@ -50,8 +50,8 @@ fn test_lock_timeout(by: By) -> Outcome {
         let (release, until) = pipe()?;
         let holder = by.start(hold(lock.clone(), held, until));
         let (process, pid) = match &holder {
-            Worker::Child(child) => ("worker", child.pid()),
-            Worker::Thread(_) => ("case", std::process::id()),
+            Worker::Child(child) => (child.name().to_owned(), child.pid()),
+            Worker::Thread(_) => (current().name().to_owned(), std::process::id()),
         };
         is_held.recv()?;
         for timeout in [Duration::ZERO, SHORT] {
@@ -127,7 +127,8 @@ fn test_repr_lock(by: By) -> Outcome {
                 pid = child.pid()
             ),
             Worker::Thread(_) => format!(
-                "process: \"case\", pid: {}, thread: \"an owner\", tid: {tid}",
+                "process: {:?}, pid: {}, thread: \"an owner\", tid: {tid}",
+                current().name(),
                 std::process::id()
             ),
         };

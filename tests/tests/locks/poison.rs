@@ -11,7 +11,7 @@ use std::thread;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::gettid;
 use offspring::sync::{Mutex, PoisonCause, ReentrantLock};
-use offspring::{Receiver, Sender, pipe, process};
+use offspring::{Receiver, Sender, current, pipe, process};
 use serde::{Deserialize, Serialize};
 use tests::crew::{By, Worker, daemon, until_asleep};
 use tests::each_start_method;
@@ -68,11 +68,11 @@ fn lose(lock: &Lock, by: By, how: Grief, awaited: bool) -> Result<Poison, Box<dy
     let clumsy = by.start_as("clumsy", come_to_grief(lock.clone(), how, held, let_go, released));
     let tid = is_held.recv()?;
     let (process, pid, thread) = match &clumsy {
-        Worker::Child(child) => ("clumsy", child.pid(), "main"),
-        Worker::Thread(_) => ("case", std::process::id(), "clumsy"),
+        Worker::Child(child) => (child.name().to_owned(), child.pid(), "main"),
+        Worker::Thread(_) => (current().name().to_owned(), std::process::id(), "clumsy"),
     };
     let expected = Poison {
-        process: process.into(),
+        process,
         pid,
         thread: if how == Grief::Leak { "leaker" } else { thread }.into(),
         tid,
