@@ -159,7 +159,7 @@ each_start_method! {
         assert_eq!(offspring::wait(&[&long, &rx, &quick], None)?, [2]);
         assert_eq!(offspring::wait(&[&long, &quick, &rx], AMPLE)?, [1]); // and stays so
         assert_eq!(quick.wait()?, 9);
-        assert_eq!(offspring::wait(&[&long, &rx], SHORT)?, []);
+        assert!(offspring::wait(&[&long, &rx], SHORT)?.is_empty());
         let said = pool.submit(say(tx, 5));
         assert!(offspring::wait(&[&long, &rx], AMPLE)? == [1]);
         assert_eq!(rx.recv()?, 5);
