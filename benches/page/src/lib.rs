@@ -4,9 +4,12 @@
 //!
 //! - [`results`]: the file
 //! - [`columns`]: which figures are shown side by side
-//! - [`tables`]: Markdown
+//! - [`tables`] as Markdown
+//! - [`chart`]: one picture; [`charts`]: all of them
 //! - [`page`]: where the tables go
 
+pub mod chart;
+pub mod charts;
 pub mod columns;
 pub mod page;
 pub mod results;

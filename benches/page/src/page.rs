@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::{Results, tables};
+use crate::{Results, charts, tables};
 
 const BEGIN: &str = "<!-- tables: written by `cargo bench -p benches -- --render` -->\n";
 const END: &str = "<!-- end of the tables -->\n";
@@ -27,11 +27,12 @@ pub fn compare(folder: &Path) -> io::Result<(String, String)> {
     Ok((page, fresh))
 }
 
-/// Writes the page anew.
+/// Writes the page and its charts anew.
 ///
 /// # Errors
 /// As [`compare`], and if it cannot be written.
 pub fn render(folder: &Path) -> io::Result<()> {
+    charts::write(&Results::load(&folder.join("results.json"))?, &folder.join("charts"))?;
     let (page, fresh) = compare(folder)?;
     if page == fresh { Ok(()) } else { fs::write(folder.join("README.md"), fresh) }
 }

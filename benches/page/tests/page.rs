@@ -1,11 +1,22 @@
 //! The committed page is what the committed results give.
 
-use benches_page::{Results, Run, page, tables};
+use std::fs;
+
+use benches_page::{Results, Run, charts, page, tables};
 
 #[test]
 fn the_page_shows_the_results() {
     let (page, fresh) = page::compare(&page::folder()).unwrap();
     assert_eq!(page, fresh, "run `cargo bench -p benches -- --render`");
+}
+
+#[test]
+fn the_charts_show_the_results() {
+    let results = Results::load(&page::folder().join("results.json")).unwrap();
+    for (name, fresh) in charts::all(&results) {
+        let path = page::folder().join("charts").join(name);
+        assert_eq!(fs::read_to_string(path).unwrap(), fresh, "cargo bench -p benches -- --render");
+    }
 }
 
 #[test]
@@ -22,5 +33,9 @@ fn a_run_replaces_only_the_works_it_measured() {
     assert!(text.contains("| ours, fork | 5.00 (5.00–5.00) ×1.00 |"), "{text}");
     assert!(text.contains("| procspawn | 10.0 (10.0–10.0) ×2.00 |"), "{text}");
     assert!(text.contains("| ours, Pool | 2.00 (1.00–9.00) ×1.00 |"), "{text}");
+    let drawn = charts::all(&results);
+    let names: Vec<_> = drawn.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["overview.svg", "a1.svg", "d1.svg"]);
+    assert!(drawn[1].1.contains(">procspawn<"), "{}", drawn[1].1);
     assert!(text.contains("2026-01-01, 3 rounds: two cores"), "{text}");
 }
