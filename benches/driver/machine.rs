@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-/// A few lines about the machine, without its name or the date.
+/// A few lines about the machine, without its name.
 pub(crate) fn describe() -> String {
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     let memory: f64 = field("/proc/meminfo", "MemTotal")
@@ -24,6 +24,12 @@ pub(crate) fn describe() -> String {
         load = read("/proc/loadavg").split(' ').next().unwrap_or_default(),
         huge = read("/sys/kernel/mm/transparent_hugepage/enabled"),
     )
+}
+
+/// Today, in UTC.
+pub(crate) fn date() -> String {
+    let today = Command::new("date").args(["-u", "+%F"]).output();
+    today.map_or("?".into(), |today| String::from_utf8_lossy(&today.stdout).trim().into())
 }
 
 /// Whether there is a Python to compare with.

@@ -1,20 +1,20 @@
-//! The driver: runs every peer through every work, round after round, and prints tables.
+//! The driver: runs every peer through every work, round after round, and keeps the figures.
 //!
 //! - [`works`], [`peers`]: what is measured, and who
 //! - [`runner`]: one peer, one work, one round
-//! - [`report`]: the tables
 //! - [`machine`]: what it was measured on
 
 mod machine;
 mod peers;
-mod report;
 mod runner;
 mod works;
 
+use std::io;
+
+use benches_page::{Results, Run, page, tables};
 use lexopt::prelude::*;
 
 use peers::{PEERS, Peer, Program};
-use report::Results;
 use works::{WORKS, Work};
 
 const USAGE: &str = "\
@@ -22,24 +22,25 @@ Usage: cargo bench -p benches -- [OPTIONS]
   --rounds N       how often to go over all peers (7)
   --only A,B,E5    these works, or all that begin with this letter
   --peers X,Y      only peers whose names contain one of these; ours are always there
-  --quick          2 rounds of a tenth of everything: does it run?";
+  --quick          2 rounds of a tenth of everything: does it run?
+  --render         write the tables from results.json, measure nothing
 
-const METHOD: &str = "\
-Median (lowest–highest) over the rounds; each round goes over all peers in turn, each in a fresh \
-process. × is how many times better the first of ours in that column is; below 1 it is worse. \
-Compare ratios within one run: other work on the machine changes the figures of two runs, and of \
-two rounds.";
+All works and peers take some six minutes a round. --peers and --quick print their tables and keep
+nothing; else results.json is written after each work, so that what was measured is kept if the run is
+interrupted, and the tables at the end.";
 
 struct Options {
     rounds: usize,
     only: Vec<String>,
     peers: Vec<String>,
     quick: bool,
+    render: bool,
 }
 
 impl Options {
     fn from_args() -> Result<Self, lexopt::Error> {
-        let mut options = Self { rounds: 7, only: Vec::new(), peers: Vec::new(), quick: false };
+        let mut options =
+            Self { rounds: 7, only: Vec::new(), peers: Vec::new(), quick: false, render: false };
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
             match argument {
@@ -47,6 +48,7 @@ impl Options {
                 Long("only") => options.only = list(&parser.value()?.string()?),
                 Long("peers") => options.peers = list(&parser.value()?.string()?),
                 Long("quick") => options.quick = true,
+                Long("render") => options.render = true,
                 Long("bench") => {} // cargo says this
                 Long("help") | Short('h') => {
                     println!("{USAGE}");
@@ -83,20 +85,28 @@ fn list(text: &str) -> Vec<String> {
     text.split(',').map(|part| part.trim().to_lowercase()).collect()
 }
 
-fn main() {
+fn main() -> io::Result<()> {
     let options = Options::from_args().unwrap_or_else(|error| {
         eprintln!("{error}\n{USAGE}");
         std::process::exit(2);
     });
-    let has_python = machine::has_python();
-    println!("{}\n\n{} rounds. {METHOD}", machine::describe(), options.rounds);
-    if !has_python {
-        println!("\nThere is no python3 here: its rows are left out.");
+    let folder = page::folder();
+    if options.render {
+        return page::render(&folder);
     }
-
-    let mut results = Results::default();
+    let has_python = machine::has_python();
+    if !has_python {
+        eprintln!("There is no python3 here: its rows are left out.");
+    }
+    let (date, machine) = (machine::date(), machine::describe());
+    let kept = !options.quick && options.peers.is_empty();
+    let path = folder.join("results.json");
+    let mut results = if kept { Results::load(&path)? } else { Results::default() };
+    // A work's old figures stay until a round has given new ones.
+    let mut fresh = Results::default();
     let mut failures: Vec<String> = Vec::new();
     for round in 1..=options.rounds {
+        let run = Run { date: date.clone(), machine: machine.clone(), rounds: round };
         for work in WORKS.iter().filter(|work| options.wants_work(work)) {
             eprintln!("round {round} of {}: {}", options.rounds, work.name);
             let peers = PEERS.iter().filter(|peer| {
@@ -106,23 +116,34 @@ fn main() {
             });
             for peer in peers {
                 match runner::run(peer, work, count(work, peer, options.quick)) {
-                    Ok(figures) => figures
-                        .into_iter()
-                        .for_each(|(figure, value)| results.add(peer, work, figure, value)),
+                    Ok(figures) => figures.into_iter().for_each(|(figure, value)| {
+                        fresh.add(&run, work.name, peer.name, figure, value);
+                    }),
                     Err(reason) => {
-                        failures.push(format!("{} at {}: {reason}", peer.name, work.name))
+                        eprintln!("{} failed at {}: {reason}", peer.name, work.name);
+                        failures.push(format!("{} at {}: {reason}", peer.name, work.name));
                     }
                 }
             }
+            if let Some(measured) = fresh.works.get(work.name) {
+                results.works.insert(work.name.to_owned(), measured.clone());
+            }
+            if kept {
+                results.save(&path)?;
+            }
         }
     }
-    report::print(&results);
     failures.sort();
     failures.dedup();
     if !failures.is_empty() {
-        println!("\nFailed, in some round or all:\n");
-        failures.iter().for_each(|failure| println!("- {failure}"));
+        eprintln!("\nFailed, in some round or all:\n");
+        failures.iter().for_each(|failure| eprintln!("- {failure}"));
     }
+    if kept {
+        return page::render(&folder);
+    }
+    println!("{}", tables::render(&results));
+    Ok(())
 }
 
 fn count(work: &Work, peer: &Peer, quick: bool) -> usize {
