@@ -1,63 +1,57 @@
-//! The checksums of all files below a directory, over all processors, with a progress bar; and which
-//! files are the same.
+//! The checksums of all files below a directory, over all processors, with a progress bar; or which
+//! files are the same, byte by byte.
 //!
 //! ```sh
 //! cargo run --release -p examples --bin checksums -- runtime
+//! cargo run --release -p examples --bin checksums -- --duplicates ~/Pictures
 //! ```
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::HumanBytes;
 use lexopt::prelude::*;
 use offspring::{Pool, process};
 
 const HELP: &str = "\
-Prints the CRC-32 of all files below a directory, and which files are the same.
+Prints the CRC-32 of all files below a directory, or which of them are the same.
 
 Usage: checksums [OPTIONS] DIRECTORY
 
 Options:
   --workers N     how many processes read files [as many as there are processors]
-  --quiet         print only which files are the same
+  --duplicates    print which files are the same, instead of checksums
   --help          this text";
 
 #[derive(Debug)]
 struct Options {
     directory: PathBuf,
     workers: usize,
-    quiet: bool,
+    duplicates: bool,
 }
 
 impl Options {
     /// `None` if it is the help that is asked for.
     fn parse(mut arguments: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
-        let (mut directory, mut workers, mut quiet) = (None, offspring::cpu_count(), false);
+        let (mut directory, mut workers, mut duplicates) = (None, offspring::cpu_count(), false);
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("workers") => {
-                    let text = arguments.value()?.string()?;
-                    workers = match text.parse() {
-                        Ok(number @ 1..=1024) => number,
-                        _ => {
-                            let problem = "--workers takes a number from 1 to 1024, not";
-                            return Err(format!("{problem} {text:?}").into());
-                        }
-                    };
+                    workers = cli::number(&mut arguments, "--workers", 1..=cli::MOST)?
                 }
-                Long("quiet") | Short('q') => quiet = true,
+                Long("duplicates") => duplicates = true,
                 Long("help") | Short('h') => return Ok(None),
                 Value(path) if directory.is_none() => directory = Some(PathBuf::from(path)),
                 other => return Err(other.unexpected()),
             }
         }
         let directory = directory.ok_or("say which directory: see --help")?;
-        Ok(Some(Self { directory, workers, quiet }))
+        Ok(Some(Self { directory, workers, duplicates }))
     }
 }
 
@@ -96,29 +90,44 @@ fn files_below(directory: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()
     Ok(())
 }
 
+/// Whether the two files have the same bytes.
+#[process]
+fn is_same(a: PathBuf, b: PathBuf) -> Result<bool, String> {
+    let compare = || -> std::io::Result<bool> {
+        let (mut a, mut b) = (BufReader::new(File::open(&a)?), BufReader::new(File::open(&b)?));
+        loop {
+            let (left, right) = (a.fill_buf()?, b.fill_buf()?);
+            let len = left.len().min(right.len());
+            if len == 0 || left[..len] != right[..len] {
+                return Ok(left.is_empty() && right.is_empty());
+            }
+            a.consume(len);
+            b.consume(len);
+        }
+    };
+    compare().map_err(|error| error.to_string())
+}
+
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let Options { directory, workers, quiet } = options;
+    let Options { directory, workers, duplicates } = options;
     let mut files = Vec::new();
     files_below(directory, &mut files)
         .map_err(|error| format!("cannot read the directory {}: {error}", directory.display()))?;
     let begin = Instant::now();
     let pool = Pool::builder().workers(*workers).name("checksums").build()?;
-    // Drawn only where somebody sees it: on a terminal, on the standard error output.
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} files, {eta} left")?;
-    let bar = ProgressBar::new(0).with_style(style);
+    let bar = cli::progress_bar("files");
     let mapper = pool.mapper().progress(bar.clone());
     let outcomes = mapper.map(checksum, files.iter().cloned())?;
     bar.finish_and_clear();
-    pool.join()?;
 
-    let mut same = BTreeMap::<_, Vec<&Path>>::new();
+    let mut alike = BTreeMap::<_, Vec<&Path>>::new();
     let (mut bytes, mut unread) = (0, 0);
     for (path, outcome) in files.iter().zip(outcomes) {
         match outcome {
             Ok((sum, len)) => {
                 bytes += len;
-                same.entry((len, sum)).or_default().push(path);
-                if !quiet {
+                alike.entry((len, sum)).or_default().push(path);
+                if !duplicates {
                     println!("{sum:08x}  {}", path.display());
                 }
             }
@@ -128,13 +137,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    for paths in same.into_iter().filter(|((len, _), _)| *len > 0).map(|(_, paths)| paths) {
-        if let [first, others @ ..] = &paths[..] {
-            for other in others {
-                println!("{} seems to be {}", other.display(), first.display());
-            }
-        }
+    if *duplicates {
+        unread += report(&pool, alike)?;
     }
+    pool.join()?;
     println!(
         "{} files, {}, by {workers} processes in {:.3} s",
         files.len(),
@@ -147,26 +153,48 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Prints which files are the same, of those with one length and checksum. Says how many could not
+/// be read any more.
+fn report(pool: &Pool, alike: BTreeMap<(u64, u32), Vec<&Path>>) -> Result<usize, Box<dyn Error>> {
+    // A checksum of 32 bits only says which files are worth comparing.
+    let pairs = alike.iter().flat_map(|((len, _), paths)| {
+        let first = paths[0];
+        paths[1..].iter().filter(|_| *len > 0).map(move |other| (*len, first, *other))
+    });
+    let pairs: Vec<_> = pairs.collect();
+    let inputs = pairs.iter().map(|(_, first, other)| (first.to_path_buf(), other.to_path_buf()));
+    let answers = pool.map(|(first, other)| is_same(first, other), inputs)?;
+
+    let (mut unread, mut copies, mut wasted) = (0, 0, 0);
+    for ((len, first, other), answer) in pairs.into_iter().zip(answers) {
+        match answer {
+            Ok(true) => {
+                println!(
+                    "{} is {} once more ({})",
+                    other.display(),
+                    first.display(),
+                    HumanBytes(len)
+                );
+                copies += 1;
+                wasted += len;
+            }
+            Ok(false) => {}
+            Err(reason) => {
+                unread += 1;
+                eprintln!("checksums: {}: {reason}", other.display());
+            }
+        }
+    }
+    println!("{copies} files are copies: {} could be saved", HumanBytes(wasted));
+    Ok(unread)
+}
+
 /// What the tour shows: the files of these examples.
 pub fn show() -> Result<(), Box<dyn Error>> {
-    run(&Options { directory: env!("CARGO_MANIFEST_DIR").into(), workers: 2, quiet: true })
+    run(&Options { directory: env!("CARGO_MANIFEST_DIR").into(), workers: 2, duplicates: true })
 }
 
 #[allow(dead_code, reason = "the tour calls `show`")]
 pub fn main() -> ExitCode {
-    let done = match Options::parse(lexopt::Parser::from_env()) {
-        Ok(Some(options)) => run(&options),
-        Ok(None) => {
-            println!("{HELP}");
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("checksums: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::main("checksums", HELP, Options::parse, run)
 }

@@ -10,13 +10,18 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use lexopt::prelude::*;
-use offspring::shm::SharedMut;
+use offspring::shm::{Shared, SharedMut};
 use offspring::{Receiver, process};
 
 const HELP: &str = "\
 Draws the Mandelbrot set, by several processes, into a PNG file.
+
+Usage: mandelbrot [OPTIONS]
 
 Options:
   --width PIXELS     how wide the picture is [1200]
@@ -30,6 +35,9 @@ const HEIGHT: f64 = 2.4;
 const MIDDLE: f64 = -0.65;
 const ITERATIONS: u32 = 1_000;
 const LARGEST: usize = 30_000;
+
+/// How often the progress is shown.
+const LOOK: Duration = Duration::from_millis(100);
 
 type Pixel = [u8; 3];
 
@@ -54,11 +62,15 @@ impl Options {
         let mut options = Self::default();
         while let Some(argument) = arguments.next()? {
             match argument {
-                Long("width") => options.width = number(&mut arguments, "--width", LARGEST)?,
-                Long("height") => options.height = number(&mut arguments, "--height", LARGEST)?,
+                Long("width") => {
+                    options.width = cli::number(&mut arguments, "--width", 1..=LARGEST)?
+                }
+                Long("height") => {
+                    options.height = cli::number(&mut arguments, "--height", 1..=LARGEST)?
+                }
                 Long("output") => options.output = arguments.value()?.into(),
                 Long("processes") => {
-                    options.processes = number(&mut arguments, "--processes", 1_000)?;
+                    options.processes = cli::number(&mut arguments, "--processes", 1..=cli::MOST)?;
                 }
                 Long("help") | Short('h') => return Ok(None),
                 other => return Err(other.unexpected()),
@@ -68,18 +80,9 @@ impl Options {
     }
 }
 
-fn number(from: &mut lexopt::Parser, option: &str, most: usize) -> Result<usize, lexopt::Error> {
-    let text = from.value()?.string()?;
-    match text.parse() {
-        Ok(number) if (1..=most).contains(&number) => Ok(number),
-        _ => Err(format!("{option} takes a number from 1 to {most}, not {text:?}").into()),
-    }
-}
-
-/// Draws all rows that come.
+/// Draws all rows that come, and counts them.
 #[process]
-fn draw(rows: Receiver<SharedMut<Pixel>>, width: usize, height: usize) -> usize {
-    let mut drawn = 0;
+fn draw(rows: Receiver<SharedMut<Pixel>>, width: usize, height: usize, drawn: Shared<AtomicUsize>) {
     for mut rows in &rows {
         // A part knows where in the whole it is.
         let first = rows.range().start;
@@ -89,10 +92,9 @@ fn draw(rows: Receiver<SharedMut<Pixel>>, width: usize, height: usize) -> usize 
             let y = ((index / width) as f64 + 0.5 - height as f64 / 2.0) * scale;
             *pixel = color(x, y);
         }
-        drawn += rows.len() / width;
+        drawn.fetch_add(rows.len() / width, Relaxed);
         // Here the rows are dropped, which gives them back.
     }
-    drawn
 }
 
 /// Black, if z² + c never gets far from 0; else a colour for how soon it does.
@@ -118,19 +120,25 @@ fn render(options: &Options) -> Result<SharedMut<Pixel>, Box<dyn Error>> {
     let (parts, whole) = picture.chunks(width * rows_at_once)?;
 
     let (to_draw, rows) = offspring::pipe()?;
+    let drawn = Shared::new(AtomicUsize::new(0))?;
     let children = (0..processes)
-        .map(|_| draw(rows.clone(), width, height).spawn())
+        .map(|_| draw(rows.clone(), width, height, drawn.clone()).spawn())
         .collect::<Result<Vec<_>, _>>()?;
     drop(rows);
     for part in parts {
         to_draw.send(part)?;
     }
     drop(to_draw);
-    let mut drawn = 0;
-    for child in children {
-        drawn += child.join()?;
+    // All rows are back when the last is drawn, or whoever had it is dead.
+    let bar = cli::progress_bar("rows");
+    bar.set_length(height as u64);
+    while offspring::wait(&[&whole], LOOK)?.is_empty() {
+        bar.set_position(drawn.load(Relaxed) as u64);
     }
-    assert_eq!(drawn, height);
+    bar.finish_and_clear();
+    for child in children {
+        child.join()?;
+    }
     Ok(whole.join())
 }
 
@@ -163,19 +171,5 @@ pub fn show() -> Result<(), Box<dyn Error>> {
 
 #[allow(dead_code, reason = "the tour has its own")]
 pub fn main() -> ExitCode {
-    let done = match Options::parse(lexopt::Parser::from_env()) {
-        Ok(Some(options)) => run(&options),
-        Ok(None) => {
-            println!("{HELP}");
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mandelbrot: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::main("mandelbrot", HELP, Options::parse, run)
 }

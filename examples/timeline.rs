@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -141,37 +140,33 @@ fn draw(lanes: &BTreeMap<u64, Lane>) -> Result<String, std::fmt::Error> {
 
 /// What to draw: of a file, or of a pool of its own.
 enum Wanted {
-    Help,
     Show,
     File(PathBuf),
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Wanted, lexopt::Error> {
-    use lexopt::prelude::*;
-    let mut parser = lexopt::Parser::from_args(arguments);
-    let mut wanted = None;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Short('h') | Long("help") => return Ok(Wanted::Help),
-            Long("show") if wanted.is_none() => wanted = Some(Wanted::Show),
-            Value(path) if wanted.is_none() => wanted = Some(Wanted::File(path.into())),
-            other => return Err(other.unexpected()),
+impl Wanted {
+    fn parse(mut from: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        use lexopt::prelude::*;
+        let mut wanted = None;
+        while let Some(argument) = from.next()? {
+            match argument {
+                Short('h') | Long("help") => return Ok(None),
+                Long("show") if wanted.is_none() => wanted = Some(Self::Show),
+                Value(path) if wanted.is_none() => wanted = Some(Self::File(path.into())),
+                other => return Err(other.unexpected()),
+            }
         }
+        wanted.map(Some).ok_or_else(|| "which trace? See --help".into())
     }
-    wanted.ok_or_else(|| "which trace? See --help".into())
 }
 
-fn run(wanted: Wanted) -> Result<(), Box<dyn Error>> {
+fn run(wanted: &Wanted) -> Result<(), Box<dyn Error>> {
     let trace = match wanted {
-        Wanted::Help => {
-            println!("{HELP}");
-            return Ok(());
-        }
         Wanted::Show => show()?,
         Wanted::File(path) => {
-            let text = fs::read_to_string(&path)
-                .map_err(|error| format!("{}: {error}", path.display()))?;
-            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?
+            let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+            serde_json::from_str(&text).map_err(|error| failed(&error))?
         }
     };
     let lanes = lanes(&trace).ok_or("that is no timeline of a pool")?;
@@ -180,12 +175,5 @@ fn run(wanted: Wanted) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    let outcome = parse(env::args_os().skip(1)).map_err(Into::into).and_then(run);
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("timeline: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::main("timeline", HELP, Wanted::parse, run)
 }

@@ -48,9 +48,13 @@ impl Options {
         let (mut readers, mut counters, mut top) = (2, offspring::cpu_count(), 10);
         while let Some(argument) = arguments.next()? {
             match argument {
-                Long("readers") => readers = number(&mut arguments, "--readers", 1..=1_000)?,
-                Long("counters") => counters = number(&mut arguments, "--counters", 1..=1_000)?,
-                Long("top") => top = number(&mut arguments, "--top", 0..=usize::MAX)?,
+                Long("readers") => {
+                    readers = cli::number(&mut arguments, "--readers", 1..=cli::MOST)?
+                }
+                Long("counters") => {
+                    counters = cli::number(&mut arguments, "--counters", 1..=cli::MOST)?
+                }
+                Long("top") => top = cli::number(&mut arguments, "--top", 0..=1_000_000)?,
                 Long("help") | Short('h') => return Ok(None),
                 Value(path) if directory.is_none() => directory = Some(PathBuf::from(path)),
                 other => return Err(other.unexpected()),
@@ -58,18 +62,6 @@ impl Options {
         }
         let directory = directory.ok_or("say which directory: see --help")?;
         Ok(Some(Self { directory, readers, counters, top }))
-    }
-}
-
-fn number(
-    from: &mut lexopt::Parser,
-    option: &str,
-    range: std::ops::RangeInclusive<usize>,
-) -> Result<usize, lexopt::Error> {
-    let text = from.value()?.string()?;
-    match text.parse() {
-        Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!("{option} takes a number from {}, not {text:?}", range.start()).into()),
     }
 }
 
@@ -237,19 +229,5 @@ pub fn show() -> Result<(), Box<dyn Error>> {
 
 #[allow(dead_code, reason = "the tour has its own")]
 pub fn main() -> ExitCode {
-    let done = match Options::parse(lexopt::Parser::from_env()) {
-        Ok(Some(options)) => run(&options),
-        Ok(None) => {
-            println!("{HELP}");
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("words: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::main("words", HELP, Options::parse, run)
 }

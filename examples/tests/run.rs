@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -287,8 +288,8 @@ fn words_refuses_what_it_cannot_do_in_one_line() {
         (&[], "say which directory: see --help"),
         (&["/nowhere"], "cannot read the directory /nowhere: No such file or directory"),
         (&["/dev/null"], "cannot read the directory /dev/null: Not a directory"),
-        (&[".", "--readers", "0"], "--readers takes a number from 1, not \"0\""),
-        (&[".", "--counters", "x"], "--counters takes a number from 1, not \"x\""),
+        (&[".", "--readers", "0"], "--readers takes a number from 1 to 1000, not \"0\""),
+        (&[".", "--counters", "x"], "--counters takes a number from 1 to 1000, not \"x\""),
         (&[".", ".."], "unexpected argument \"..\""),
     ];
     for (arguments, message) in cases {
@@ -355,14 +356,21 @@ fn checksums_finds_files_that_are_the_same() {
             text.contains(&format!("cbf43926  {}", dir.path().join("two").display())),
             "{text}"
         );
-        let same = format!(
-            "{} seems to be {}",
-            dir.path().join("two").display(),
-            dir.path().join("a/one").display()
-        );
-        assert!(text.contains(&same), "{text}");
         assert!(text.contains("3 files, 976.58 KiB"), "{text}");
     }
+    // Of the same length and checksum, and yet not the same: that is for the bytes to say.
+    std::fs::write(dir.path().join("plumless"), "plumless").unwrap();
+    std::fs::write(dir.path().join("buckeroo"), "buckeroo").unwrap();
+    let (success, text, errors) = checksums(&["--duplicates", dir.path().to_str().unwrap()]);
+    assert!(success && errors.is_empty(), "{errors}");
+    let same = format!(
+        "{} is {} once more (9 B)",
+        dir.path().join("two").display(),
+        dir.path().join("a/one").display()
+    );
+    assert!(text.contains(&same), "{text}");
+    assert!(!text.contains("buckeroo") && !text.contains("plumless"), "{text}");
+    assert!(text.contains("1 files are copies: 9 B could be saved"), "{text}");
 }
 
 #[test]
@@ -370,13 +378,119 @@ fn checksums_refuses_what_it_cannot_do_in_one_line() {
     let cases: [(&[&str], &str); 4] = [
         (&[], "say which directory: see --help"),
         (&["/nowhere"], "cannot read the directory /nowhere: No such file or directory"),
-        (&[".", "--workers", "0"], "--workers takes a number from 1 to 1024, not \"0\""),
+        (&[".", "--workers", "0"], "--workers takes a number from 1 to 1000, not \"0\""),
         (&[".", ".."], "unexpected argument \"..\""),
     ];
     for (arguments, message) in cases {
         let (success, text, errors) = checksums(arguments);
         assert!(!success && text.is_empty(), "{arguments:?}: {text}");
         assert!(errors.starts_with("checksums: ") && errors.contains(message), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}
+
+/// Starts a program, interrupts it and its processes when it has some, as Ctrl-C in a terminal does,
+/// and gives what came of it. That it comes at all says that nobody is left who holds its output.
+fn interrupted(command: &mut Command) -> Output {
+    let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap();
+    let group = child.id().to_string();
+    let began = std::time::Instant::now();
+    while members(&group) < 2 {
+        assert!(began.elapsed() < WATCHDOG, "{command:?} starts no processes");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let kill =
+        |signal: &str| Command::new("kill").args([signal, "--", &format!("-{group}")]).status();
+    assert!(kill("-INT").unwrap().success());
+    let (done, outcome) = mpsc::channel();
+    thread::spawn(move || done.send(child.wait_with_output()));
+    let output = outcome.recv_timeout(WATCHDOG).unwrap_or_else(|_| {
+        let _ = kill("-9");
+        panic!("{command:?} hung after an interrupt");
+    });
+    output.unwrap()
+}
+
+/// How many processes of a group there are.
+fn members(group: &str) -> usize {
+    let is_member = |entry: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(entry.unwrap().path().join("stat")).unwrap_or_default();
+        // After the name, which may have anything in it: state, parent, group.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(2) == Some(group))
+    };
+    std::fs::read_dir("/proc").unwrap().map(is_member).filter(|is| *is).count()
+}
+
+#[test]
+fn an_interrupt_ends_each_of_them_with_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    // Takes hours to read, and no place.
+    File::create(dir.path().join("endless")).unwrap().set_len(1 << 40).unwrap();
+    let texts = tempfile::tempdir().unwrap();
+    for number in 0..100 {
+        let file = File::create(texts.path().join(number.to_string())).unwrap();
+        file.set_len(32 << 20).unwrap();
+    }
+    let picture = dir.path().join("picture.png");
+    let programs = [
+        ("checksums", env!("CARGO_BIN_EXE_checksums"), vec![dir.path().as_os_str()]),
+        ("words", env!("CARGO_BIN_EXE_words"), vec![texts.path().as_os_str()]),
+        (
+            "mandelbrot",
+            env!("CARGO_BIN_EXE_mandelbrot"),
+            vec![
+                "--width=8000".as_ref(),
+                "--height=8000".as_ref(),
+                "--output".as_ref(),
+                picture.as_os_str(),
+            ],
+        ),
+    ];
+    for (name, program, arguments) in programs {
+        let Output { status, stdout, stderr } = interrupted(Command::new(program).args(arguments));
+        assert_eq!(String::from_utf8_lossy(&stderr), format!("{name}: interrupted\n"));
+        assert_eq!(status.code(), Some(130), "{name}");
+        assert!(stdout.is_empty(), "{name}: {}", String::from_utf8_lossy(&stdout));
+    }
+}
+
+/// What `timeline` prints for these arguments, and whether it was content.
+fn timeline(arguments: &[&str]) -> (bool, String, String) {
+    let Output { status, stdout, stderr } =
+        output(Command::new(env!("CARGO_BIN_EXE_timeline")).args(arguments));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.success(), text(stdout), text(stderr))
+}
+
+#[test]
+fn timeline_draws_each_chunk_and_the_death_of_a_worker() {
+    let (success, picture, errors) = timeline(&["--show"]);
+    assert!(success, "{errors}");
+    assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"), "{picture}");
+    assert_eq!(picture.matches("class=\"lane\"").count(), 4);
+    // All but the one that has crashed.
+    assert_eq!(picture.matches("class=\"task\"").count(), 59);
+    assert_eq!(picture.matches("class=\"died\"").count(), 1);
+}
+
+#[test]
+fn timeline_refuses_what_it_cannot_draw_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other.json");
+    std::fs::write(&other, "{}").unwrap();
+    let other = other.to_str().unwrap();
+    let cases: [(&[&str], &str); 5] = [
+        (&[], "which trace"),
+        (&["/nowhere"], "No such file"),
+        (&[env!("CARGO_MANIFEST_PATH")], "expected"),
+        (&[other], "no timeline"),
+        (&["--show", other], "unexpected"),
+    ];
+    for (arguments, message) in cases {
+        let (success, text, errors) = timeline(arguments);
+        assert!(!success && text.is_empty(), "{arguments:?}: {text}");
+        assert!(errors.starts_with("timeline: ") && errors.contains(message), "{errors}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
     }
 }
