@@ -40,7 +40,7 @@ fn family(peer: &str) -> Option<u8> {
     }
 }
 
-fn best<'a>(rows: Vec<(&'a str, Spread)>, better: Better) -> Vec<(&'a str, Spread)> {
+fn best(rows: Vec<(&str, Spread)>, better: Better) -> Vec<(&str, Spread)> {
     let mut best: BTreeMap<u8, (&str, Spread)> = BTreeMap::new();
     for (peer, spread) in rows {
         let Some(family) = family(peer) else { continue };
