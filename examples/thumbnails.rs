@@ -1,0 +1,163 @@
+//! Thumbnails of a directory of PNG files, by a pool in which no file can do harm: one that is damaged,
+//! never ends, or asks for too much memory costs itself, and is reported in the end.
+//!
+//! ```sh
+//! cargo run --release -p examples --bin thumbnails -- ~/Pictures thumbnails
+//! ```
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+use offspring::{Pool, process};
+
+const HELP: &str = "\
+Makes thumbnails of all PNG files in a directory.
+
+Usage: thumbnails [OPTIONS] DIRECTORY OUTPUT
+
+Options:
+  --size PIXELS     how wide and high a thumbnail is at the most [128]
+  --workers N       how many processes work [as many as there are processors]
+  --seconds N       how long one file may take [10]
+  --megabytes N     how much memory a process may have [1024]
+  --help            this text";
+
+#[derive(Debug)]
+struct Options {
+    directory: PathBuf,
+    output: PathBuf,
+    size: usize,
+    workers: usize,
+    seconds: usize,
+    megabytes: usize,
+}
+
+impl Options {
+    /// `None` if it is the help that is asked for.
+    fn parse(mut arguments: lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
+        let mut places = Vec::new();
+        let (mut size, mut workers) = (128, offspring::cpu_count());
+        let (mut seconds, mut megabytes) = (10, 1024);
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("size") => size = cli::number(&mut arguments, "--size", 1..=10_000)?,
+                Long("workers") => {
+                    workers = cli::number(&mut arguments, "--workers", 1..=cli::MOST)?
+                }
+                Long("seconds") => seconds = cli::number(&mut arguments, "--seconds", 1..=86_400)?,
+                Long("megabytes") => {
+                    megabytes = cli::number(&mut arguments, "--megabytes", 64..=1 << 20)?
+                }
+                Long("help") | Short('h') => return Ok(None),
+                Value(path) if places.len() < 2 => places.push(PathBuf::from(path)),
+                other => return Err(other.unexpected()),
+            }
+        }
+        let [directory, output] = <[PathBuf; 2]>::try_from(places)
+            .map_err(|_| "say which directory, and where the thumbnails go: see --help")?;
+        Ok(Some(Self { directory, output, size, workers, seconds, megabytes }))
+    }
+}
+
+/// Makes one thumbnail, or says why there is none.
+#[process]
+fn thumbnail(from: PathBuf, to: PathBuf, size: usize) -> Result<(), String> {
+    make(&from, &to, size).map_err(|error| error.to_string())
+}
+
+fn make(from: &Path, to: &Path, size: usize) -> Result<(), Box<dyn Error>> {
+    let mut decoder = png::Decoder::new(BufReader::new(File::open(from)?));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info()?;
+    let mut pixels = vec![0; reader.output_buffer_size().ok_or("it is too large")?];
+    let info = reader.next_frame(&mut pixels)?;
+
+    let (width, height) = (info.width as usize, info.height as usize);
+    let samples = info.color_type.samples();
+    let longest = width.max(height).max(size);
+    let scaled = |length: usize| (length * size / longest).max(1);
+    let (new_width, new_height) = (scaled(width), scaled(height));
+    let mut small = Vec::with_capacity(new_width * new_height * samples);
+    // Each pixel is the mean of those that it stands for.
+    for row in 0..new_height {
+        let rows = row * height / new_height..(row + 1) * height / new_height;
+        for column in 0..new_width {
+            let columns = column * width / new_width..(column + 1) * width / new_width;
+            for sample in 0..samples {
+                let places = rows.clone().flat_map(|y| columns.clone().map(move |x| y * width + x));
+                let sum: usize = places.map(|at| usize::from(pixels[at * samples + sample])).sum();
+                small.push((sum / (rows.len() * columns.len())) as u8);
+            }
+        }
+    }
+
+    // Under another name first: whoever is killed leaves no half of a thumbnail.
+    let unfinished = to.with_extension("unfinished");
+    let mut file = BufWriter::new(File::create(&unfinished)?);
+    let mut encoder = png::Encoder::new(&mut file, new_width as u32, new_height as u32);
+    encoder.set_color(info.color_type);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&small)?;
+    writer.finish()?;
+    file.flush()?;
+    Ok(fs::rename(unfinished, to)?)
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let Options { directory, output, size, .. } = options;
+    let failed = |error| format!("cannot read the directory {}: {error}", directory.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    fs::create_dir_all(output)
+        .map_err(|error| format!("cannot make the directory {}: {error}", output.display()))?;
+    if fs::canonicalize(directory)? == fs::canonicalize(output)? {
+        return Err("the thumbnails would take the place of the pictures".into());
+    }
+
+    let pool = Pool::builder()
+        .workers(options.workers)
+        .task_timeout(Duration::from_secs(options.seconds as u64))
+        .memory_limit((options.megabytes as u64) << 20)
+        .build()?;
+    let bar = cli::progress_bar("files");
+    let tasks = files.iter().filter_map(|file| {
+        let name = file.file_name()?;
+        Some((file.clone(), output.join(name)))
+    });
+    let mapper = pool.mapper().progress(bar.clone());
+    let outcomes = mapper.map_settled(|(from, to)| thumbnail(from, to, *size), tasks);
+    bar.finish_and_clear();
+    pool.join()?;
+
+    let mut bad = 0;
+    for (file, outcome) in files.iter().zip(outcomes) {
+        let reason = match outcome {
+            Ok(Ok(())) => continue,
+            Ok(Err(reason)) => reason,
+            Err(error) => error.to_string(),
+        };
+        bad += 1;
+        let line = reason.lines().next().unwrap_or_default();
+        eprintln!("thumbnails: {}: {line}", file.display());
+    }
+    println!("{} thumbnails in {}", files.len() - bad, output.display());
+    match bad {
+        0 => Ok(()),
+        _ => Err(format!("{bad} of {} files gave none", files.len()).into()),
+    }
+}
+
+fn main() -> ExitCode {
+    cli::main("thumbnails", HELP, Options::parse, run)
+}
