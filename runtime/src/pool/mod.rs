@@ -3,8 +3,8 @@
 //! - [`pool`], [`builder`], [`job`], [`map`], [`lazy`], [`error`], [`stats`], [`timeline`]: the face
 //! - [`feed`]: tasks on their way in
 //! - [`mod@core`]: what all handles share: waiting, and the thread that looks after the workers
-//! - [`dispatch`]: which tasks there are, who has them, what becomes of them; [`endings`](dispatch::endings): of those that are
-//!   not done; [`batch`]: those of one call
+//! - [`dispatch`]: which tasks there are, who has them, what becomes of them, and of those that are not done;
+//!   [`batch`]: those of one call
 //! - [`crew`]: the workers, as the parent knows them; [`worker`]: a worker's own side
 //! - [`board`], [`desk`], [`arena`], [`reply`]: what both sides see
 
