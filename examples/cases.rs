@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
@@ -121,7 +121,9 @@ impl fmt::Display for Outcome {
 
 fn run_case(file: &Path, options: &Options) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
     let text = String::from_utf8_lossy(&fs::read(file)?).into_owned();
-    let mut errors = tempfile::tempfile()?;
+    let mut errors = tempfile::tempfile().map_err(|error| {
+        format!("cannot make a file in {}: {error}", std::env::temp_dir().display())
+    })?;
     let child = Builder::new()
         .memory_limit(options.memory)
         .stderr(errors.try_clone()?)
@@ -167,6 +169,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(save) = save {
         fs::create_dir_all(save)
             .map_err(|error| format!("cannot make the directory {}: {error}", save.display()))?;
+        if fs::canonicalize(directory)? == fs::canonicalize(save)? {
+            return Err("the cases that fail are there already: save them elsewhere".into());
+        }
     }
 
     let bar = cli::progress_bar("cases");
@@ -187,6 +192,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     });
     bar.finish_and_clear();
 
+    let mut out = cli::stdout();
     let mut counts = BTreeMap::<&str, usize>::new();
     let mut failures = 0;
     for (file, outcome) in outcomes.into_inner().expect("nobody panics with it") {
@@ -196,13 +202,15 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             continue;
         }
         failures += 1;
-        println!("{}: {outcome}", file.display());
+        writeln!(out, "{}: {outcome}", file.display())?;
         if let (Some(save), Some(name)) = (save, file.file_name()) {
-            fs::copy(file, save.join(name))?;
+            fs::copy(file, save.join(name)).map_err(|error| {
+                format!("cannot copy {} to {}: {error}", file.display(), save.display())
+            })?;
         }
     }
     let counts: Vec<_> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    println!("{} cases: {}", files.len(), counts.join(", "));
+    writeln!(out, "{} cases: {}", files.len(), counts.join(", "))?;
     match failures {
         0 => Ok(()),
         _ => Err(format!("{failures} of {} cases failed", files.len()).into()),

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -76,11 +76,13 @@ fn checksum(path: PathBuf) -> Result<(u32, u64), String> {
 }
 
 /// All files below a directory, in order.
-fn files_below(directory: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    let mut entries: Vec<_> = fs::read_dir(directory)?.collect::<Result<_, _>>()?;
+fn files_below(directory: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
+    let failed = |error| format!("cannot read the directory {}: {error}", directory.display());
+    let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<Result<_, _>>());
+    let mut entries: Vec<_> = entries.map_err(failed)?;
     entries.sort_by_key(fs::DirEntry::path);
     for entry in entries {
-        let kind = entry.file_type()?;
+        let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
             files_below(&entry.path(), found)?;
         } else if kind.is_file() {
@@ -111,8 +113,7 @@ fn is_same(a: PathBuf, b: PathBuf) -> Result<bool, String> {
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let Options { directory, workers, duplicates } = options;
     let mut files = Vec::new();
-    files_below(directory, &mut files)
-        .map_err(|error| format!("cannot read the directory {}: {error}", directory.display()))?;
+    files_below(directory, &mut files)?;
     let begin = Instant::now();
     let pool = Pool::builder().workers(*workers).name("checksums").build()?;
     let bar = cli::progress_bar("files");
@@ -120,6 +121,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let outcomes = mapper.map(checksum, files.iter().cloned())?;
     bar.finish_and_clear();
 
+    let mut out = cli::stdout();
     let mut alike = BTreeMap::<_, Vec<&Path>>::new();
     let (mut bytes, mut unread) = (0, 0);
     for (path, outcome) in files.iter().zip(outcomes) {
@@ -128,12 +130,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
                 bytes += len;
                 alike.entry((len, sum)).or_default().push(path);
                 if !duplicates {
-                    println!("{sum:08x}  {}", path.display());
+                    writeln!(out, "{sum:08x}  {}", path.display())?;
                 }
             }
             Err(reason) => {
                 unread += 1;
-                eprintln!("checksums: {}: {reason}", path.display());
+                cli::say("checksums", format_args!("{}: {reason}", path.display()));
             }
         }
     }
@@ -141,12 +143,13 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         unread += report(&pool, alike)?;
     }
     pool.join()?;
-    println!(
+    writeln!(
+        out,
         "{} files, {}, by {workers} processes in {:.3} s",
         files.len(),
         HumanBytes(bytes),
         begin.elapsed().as_secs_f64()
-    );
+    )?;
     if unread > 0 {
         return Err(format!("{unread} files could not be read").into());
     }
@@ -163,29 +166,34 @@ fn report(pool: &Pool, alike: BTreeMap<(u64, u32), Vec<&Path>>) -> Result<usize,
     });
     let pairs: Vec<_> = pairs.collect();
     let inputs = pairs.iter().map(|(_, first, other)| (first.to_path_buf(), other.to_path_buf()));
-    let answers = pool.map(|(first, other)| is_same(first, other), inputs)?;
+    let bar = cli::progress_bar("comparisons");
+    let mapper = pool.mapper().progress(bar.clone());
+    let answers = mapper.map(|(first, other)| is_same(first, other), inputs)?;
+    bar.finish_and_clear();
 
+    let mut out = cli::stdout();
     let (mut unread, mut copies, mut wasted) = (0, 0, 0);
     for ((len, first, other), answer) in pairs.into_iter().zip(answers) {
         match answer {
             Ok(true) => {
-                println!(
+                writeln!(
+                    out,
                     "{} is {} once more ({})",
                     other.display(),
                     first.display(),
                     HumanBytes(len)
-                );
+                )?;
                 copies += 1;
                 wasted += len;
             }
             Ok(false) => {}
             Err(reason) => {
                 unread += 1;
-                eprintln!("checksums: {}: {reason}", other.display());
+                cli::say("checksums", format_args!("{}: {reason}", other.display()));
             }
         }
     }
-    println!("{copies} files are copies: {} could be saved", HumanBytes(wasted));
+    writeln!(out, "{copies} files are copies: {} could be saved", HumanBytes(wasted))?;
     Ok(unread)
 }
 

@@ -1,15 +1,17 @@
 //! What the examples of real work have in common on the command line: numbers among the arguments,
-//! one line for whatever goes wrong, and an end by Ctrl-C.
+//! what they print, one line for whatever goes wrong, and an end by Ctrl-C.
 
 use std::error::Error;
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
 use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::{io, thread};
+use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGPIPE, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// How many processes an example starts at the most.
@@ -27,29 +29,80 @@ pub fn main<O>(
 ) -> ExitCode {
     let interrupted = match end_on_signals(name) {
         Ok(interrupted) => interrupted,
-        Err(error) => return fail(name, &format!("cannot watch for signals: {error}")),
-    };
-    let done = match parse(lexopt::Parser::from_env()) {
-        Ok(Some(options)) => run(&options),
-        Ok(None) => {
-            println!("{help}");
-            Ok(())
+        Err(error) => {
+            return fail(name, format!("cannot watch for signals: {error}").into());
         }
-        Err(error) => Err(error.into()),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match start(help, parse, |options| run(options).map(|()| ExitCode::SUCCESS)) {
+        Ok(code) => code,
         // The same Ctrl-C has ended a child, and that is no news: another thread is saying what is.
         Err(_) if interrupted.load(Ordering::SeqCst) => loop {
             thread::park();
         },
-        Err(error) => fail(name, &error.to_string()),
+        Err(error) => fail(name, error),
     }
 }
 
-fn fail(name: &str, message: &str) -> ExitCode {
-    eprintln!("{name}: {message}");
-    ExitCode::FAILURE
+/// As [`main`], for a program that sees to its signals itself, and whose `run` gives its exit code.
+pub fn main_without_signals<O>(
+    name: &'static str,
+    help: &str,
+    parse: impl FnOnce(lexopt::Parser) -> Result<Option<O>, lexopt::Error>,
+    run: impl FnOnce(&O) -> Result<ExitCode, Box<dyn Error>>,
+) -> ExitCode {
+    start(help, parse, run).unwrap_or_else(|error| fail(name, error))
+}
+
+fn start<O>(
+    help: &str,
+    parse: impl FnOnce(lexopt::Parser) -> Result<Option<O>, lexopt::Error>,
+    run: impl FnOnce(&O) -> Result<ExitCode, Box<dyn Error>>,
+) -> Result<ExitCode, Box<dyn Error>> {
+    match parse(lexopt::Parser::from_env())? {
+        Some(options) => run(&options),
+        None => {
+            writeln!(stdout(), "{help}")?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn fail(name: &str, error: Box<dyn Error>) -> ExitCode {
+    match error.downcast_ref::<io::Error>() {
+        // As by SIGPIPE: whoever reads the output has seen enough of it.
+        Some(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(128 + SIGPIPE as u8),
+        _ => {
+            say(name, error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says something about the program `name`, or about a part of its work, on the standard error output.
+/// If nobody can be told, that is no reason to stop.
+pub fn say(name: &str, message: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{name}: {message}");
+}
+
+/// The standard output. Where `println!` would panic, as on a full disk, this is an error that says so.
+pub fn stdout() -> impl Write {
+    Output(io::stdout())
+}
+
+struct Output(io::Stdout);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(unwritten)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(unwritten)
+    }
+}
+
+fn unwritten(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write the output: {error}"))
 }
 
 /// Has a thread end the program when a signal asks for it, with the code that a shell gives such a
@@ -63,7 +116,7 @@ fn end_on_signals(name: &'static str) -> io::Result<Arc<AtomicBool>> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            eprintln!("{name}: interrupted");
+            say(name, "interrupted");
             // Not `exit`, which waits for children.
             signal_hook::low_level::exit(128 + signal);
         }

@@ -24,11 +24,13 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let texts = [Some("42"), Some("7 apples"), None, Some("pears"), None, Some("-1")];
     let inputs = texts.map(|text| text.map(|text| CString::new(text).expect("no zeros in it")));
     let pool = Pool::new(2)?;
-    for (text, outcome) in texts.iter().zip(pool.map_settled(number_of, inputs)) {
+    for (text, outcome) in
+        texts.map(|text| text.unwrap_or("no text")).iter().zip(pool.map_settled(number_of, inputs))
+    {
         match outcome {
-            Ok(number) => println!("{text:?} is {number}"),
+            Ok(number) => println!("{text}: the number {number}"),
             Err(TaskError::WorkerDied(death)) => {
-                println!("{text:?} is the end: {}", death.status())
+                println!("{text}: the end of its process, by {}", death.status())
             }
             Err(other) => return Err(other.into()),
         }

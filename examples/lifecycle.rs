@@ -1,7 +1,6 @@
 //! The life of a process: its name, whether it lives, how it is ended, and what it leaves behind.
 
 use std::error::Error;
-use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use offspring::{Builder, JoinError, Stdio, process};
@@ -28,7 +27,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     // A builder sets what a plain `spawn` leaves at its default. `ps` shows the name.
     let named = Builder::new().name("sleeper").spawn(nap(Duration::from_millis(30)))?;
     println!("  {} lives: {}", named.name(), named.is_alive());
-    println!("  not yet done: {:?}", named.wait_timeout(Duration::ZERO)?);
+    println!("  not yet done: {}", named.wait_timeout(Duration::ZERO)?.is_none());
     println!("  {}", named.join()?);
 
     // A daemon does not keep the program from ending: it is ended with it.
@@ -42,7 +41,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     // Waiting tells how a process ended, as often as one asks.
     let stopped = nap(LONG).spawn()?;
     stopped.terminate()?;
-    println!("  ended by signal {:?}", stopped.wait()?.signal());
+    println!("  ended by {}", stopped.wait()?);
 
     // Joining gives its value, or tells why there is none.
     println!("  {}", stopped.join().expect_err("it was terminated"));
@@ -51,7 +50,7 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     match quiet.join() {
         Err(JoinError::Panicked(panic)) => {
             println!("  {panic}");
-            println!("  (that was {:?}, at {:?})", panic.message(), panic.location());
+            println!("  ({:?}, at {})", panic.message(), panic.location().unwrap_or("no place"));
         }
         other => return Err(format!("expected a panic, got {other:?}").into()),
     }

@@ -132,7 +132,7 @@ fn render(options: &Options) -> Result<SharedMut<Pixel>, Box<dyn Error>> {
     // All rows are back when the last is drawn, or whoever had it is dead.
     let bar = cli::progress_bar("rows");
     bar.set_length(height as u64);
-    while offspring::wait(&[&whole], LOOK)?.is_empty() {
+    while offspring::wait_timeout(&[&whole], LOOK)?.is_empty() {
         bar.set_position(drawn.load(Relaxed) as u64);
     }
     bar.finish_and_clear();
@@ -158,7 +158,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let file = File::create(output).map_err(|error| failed(&error))?; // before all the work
     let mut picture = render(options)?;
     write(file, options, picture.as_mut_slice()).map_err(|error| failed(&*error))?;
-    println!("  {width} x {height} pixels by {processes} processes: see {}", output.display());
+    let (mut out, file) = (cli::stdout(), output.display());
+    writeln!(out, "  {width} x {height} pixels by {processes} processes: see {file}")?;
     Ok(())
 }
 

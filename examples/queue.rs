@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use offspring::{GetError, JoinError, Queue, process};
+use offspring::{JoinError, Queue, process, queue::GetError};
 
 /// Divides a number by small ones, for as long as there are numbers.
 #[process]
@@ -56,7 +56,8 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     numbers.join()?; // until each is done
     println!("  {} numbers are done, {} are left", found.len(), numbers.len());
     let prime = found.get_many(20)?.into_iter().find(|(_, factors)| factors.len() == 1);
-    println!("  the first prime among them: {:?}", prime.map(|(number, _)| number));
+    let (prime, _) = prime.ok_or("there is no prime among them")?;
+    println!("  the first prime among them: {prime}");
     numbers.close(); // now the workers end
     let mut factored = 0;
     for worker in workers {
@@ -79,9 +80,9 @@ pub fn main() -> Result<(), Box<dyn Error>> {
     let texts = Queue::unbounded()?;
     put_much(texts.clone()).spawn()?.join()?;
     println!("  {} lines of a process that has ended, the first: {:?}", texts.len(), texts.get()?);
-    println!("  none after the last: {:?}", {
+    println!("  none after the last: {}", {
         texts.get_many(10_000)?;
-        texts.get_timeout(Duration::from_millis(10)).unwrap_err().to_string()
+        texts.get_timeout(Duration::from_millis(10)).unwrap_err()
     });
     Ok(())
 }

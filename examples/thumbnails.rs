@@ -1,4 +1,4 @@
-//! Thumbnails of a directory of PNG files, by a pool in which no file can do harm: one that is damaged,
+//! Thumbnails of a directory of pictures, by a pool in which no file can do harm: one that is damaged,
 //! never ends, or asks for too much memory costs itself, and is reported in the end.
 //!
 //! ```sh
@@ -7,16 +7,18 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use lexopt::prelude::*;
 use offspring::{Pool, process};
 
 const HELP: &str = "\
-Makes thumbnails of all PNG files in a directory.
+Makes thumbnails of all pictures in a directory: BMP, GIF, JPEG, PNG, PNM, QOI, TIFF, WebP. Each has the
+name and the format of its picture.
 
 Usage: thumbnails [OPTIONS] DIRECTORY OUTPUT
 
@@ -71,41 +73,29 @@ fn thumbnail(from: PathBuf, to: PathBuf, size: usize) -> Result<(), String> {
 }
 
 fn make(from: &Path, to: &Path, size: usize) -> Result<(), Box<dyn Error>> {
-    let mut decoder = png::Decoder::new(BufReader::new(File::open(from)?));
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info()?;
-    let mut pixels = vec![0; reader.output_buffer_size().ok_or("it is too large")?];
-    let info = reader.next_frame(&mut pixels)?;
-
-    let (width, height) = (info.width as usize, info.height as usize);
-    let samples = info.color_type.samples();
-    let longest = width.max(height).max(size);
-    let scaled = |length: usize| (length * size / longest).max(1);
-    let (new_width, new_height) = (scaled(width), scaled(height));
-    let mut small = Vec::with_capacity(new_width * new_height * samples);
-    // Each pixel is the mean of those that it stands for.
-    for row in 0..new_height {
-        let rows = row * height / new_height..(row + 1) * height / new_height;
-        for column in 0..new_width {
-            let columns = column * width / new_width..(column + 1) * width / new_width;
-            for sample in 0..samples {
-                let places = rows.clone().flat_map(|y| columns.clone().map(move |x| y * width + x));
-                let sum: usize = places.map(|at| usize::from(pixels[at * samples + sample])).sum();
-                small.push((sum / (rows.len() * columns.len())) as u8);
-            }
-        }
+    let mut reader = ImageReader::open(from)?.with_guessed_format()?;
+    // The process has limits of its own, which hold for all that a decoder does.
+    reader.no_limits();
+    let format = reader.format().ok_or("it is no picture")?;
+    let mut decoder = reader.into_decoder()?;
+    let orientation = decoder.orientation()?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    let size = size as u32;
+    if picture.width().max(picture.height()) > size {
+        picture = picture.thumbnail(size, size);
     }
 
     // Under another name first: whoever is killed leaves no half of a thumbnail.
-    let unfinished = to.with_extension("unfinished");
-    let mut file = BufWriter::new(File::create(&unfinished)?);
-    let mut encoder = png::Encoder::new(&mut file, new_width as u32, new_height as u32);
-    encoder.set_color(info.color_type);
-    let mut writer = encoder.write_header()?;
-    writer.write_image_data(&small)?;
-    writer.finish()?;
-    file.flush()?;
-    Ok(fs::rename(unfinished, to)?)
+    let mut unfinished = to.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unwritten = |error: &dyn Error| format!("cannot write {}: {error}", to.display());
+    let file = File::create(&unfinished).map_err(|error| unwritten(&error))?;
+    let mut file = BufWriter::new(file);
+    picture.write_to(&mut file, format).map_err(|error| unwritten(&error))?;
+    file.flush().map_err(|error| unwritten(&error))?;
+    fs::rename(unfinished, to).map_err(|error| unwritten(&error))?;
+    Ok(())
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -114,7 +104,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+        if ImageFormat::from_path(&path).is_ok_and(|format| format.reading_enabled()) {
             files.push(path);
         }
     }
@@ -149,9 +139,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         };
         bad += 1;
         let line = reason.lines().next().unwrap_or_default();
-        eprintln!("thumbnails: {}: {line}", file.display());
+        cli::say("thumbnails", format_args!("{}: {line}", file.display()));
     }
-    println!("{} thumbnails in {}", files.len() - bad, output.display());
+    writeln!(cli::stdout(), "{} thumbnails in {}", files.len() - bad, output.display())?;
     match bad {
         0 => Ok(()),
         _ => Err(format!("{bad} of {} files gave none", files.len()).into()),

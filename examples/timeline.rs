@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -170,7 +171,7 @@ fn run(wanted: &Wanted) -> Result<(), Box<dyn Error>> {
         }
     };
     let lanes = lanes(&trace).ok_or("that is no timeline of a pool")?;
-    print!("{}", draw(&lanes)?);
+    cli::stdout().write_all(draw(&lanes)?.as_bytes())?;
     Ok(())
 }
 

@@ -9,12 +9,18 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
+use indicatif::ProgressBar;
 use lexopt::prelude::*;
+use offspring::shm::{Shareable, Shared};
 use offspring::{Child, Queue, process};
+use serde::de::DeserializeOwned;
 
 const HELP: &str = "\
 Counts the words of all texts below a directory, by a pipeline of processes.
@@ -29,6 +35,9 @@ Options:
 
 /// Texts are counted in parts of about this size.
 const PART: usize = 64 << 10;
+
+/// How often the progress is shown.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How often each word occurs.
 type Counts = HashMap<String, u64>;
@@ -65,16 +74,24 @@ impl Options {
     }
 }
 
+/// How many files the pipeline has found and read up to now.
+#[derive(Default, Shareable)]
+struct Progress {
+    found: AtomicU64,
+    read: AtomicU64,
+}
+
 /// The first stage: all files below a directory.
 #[process]
-fn find(directory: PathBuf, files: Queue<PathBuf>) -> Result<u64, String> {
-    let mut found = 0;
+fn find(
+    directory: PathBuf,
+    files: Queue<PathBuf>,
+    progress: Shared<Progress>,
+) -> Result<(), String> {
     walk(&directory, &mut |file| {
-        files.put(file).map_err(|error| error.to_string())?;
-        found += 1;
-        Ok(())
-    })?;
-    Ok(found)
+        progress.found.fetch_add(1, Relaxed);
+        files.put(file).map_err(|error| error.to_string())
+    })
 }
 
 fn walk(
@@ -96,7 +113,11 @@ fn walk(
 
 /// The second stage: texts, in parts. Says how many files were none.
 #[process]
-fn read(files: Queue<PathBuf>, texts: Queue<String>) -> Result<u64, String> {
+fn read(
+    files: Queue<PathBuf>,
+    texts: Queue<String>,
+    progress: Shared<Progress>,
+) -> Result<u64, String> {
     let mut skipped = 0;
     for file in &files {
         match text_of(&file)? {
@@ -107,6 +128,7 @@ fn read(files: Queue<PathBuf>, texts: Queue<String>) -> Result<u64, String> {
                 }
             }
         }
+        progress.read.fetch_add(1, Relaxed);
     }
     Ok(skipped)
 }
@@ -154,22 +176,27 @@ struct Found {
 fn by_pipeline(options: &Options) -> Result<Found, Box<dyn Error>> {
     let files = Queue::bounded(64)?;
     let texts = Queue::bounded(32)?;
-    let finder = find(options.directory.clone(), files.clone()).spawn()?;
+    let progress = Shared::new(Progress::default())?;
+    let finder = find(options.directory.clone(), files.clone(), progress.clone()).spawn()?;
     let readers = (0..options.readers)
-        .map(|_| read(files.clone(), texts.clone()).spawn())
+        .map(|_| read(files.clone(), texts.clone(), progress.clone()).spawn())
         .collect::<Result<Vec<_>, _>>()?;
     let counters = (0..options.counters)
         .map(|_| count(texts.clone()).spawn())
         .collect::<Result<Vec<_>, _>>()?;
 
+    let bar = cli::progress_bar("files");
     // Each stage ends when the one before it has ended, well or not, and its queue is empty.
-    let finder = finder.join();
+    let finder = watched(finder, &bar, &progress);
     files.close();
-    let readers: Vec<_> = readers.into_iter().map(Child::join).collect();
+    let readers: Vec<_> =
+        readers.into_iter().map(|reader| watched(reader, &bar, &progress)).collect();
     texts.close();
     let counters: Vec<_> = counters.into_iter().map(Child::join).collect();
+    bar.finish_and_clear();
 
-    let mut found = Found { files: finder??, ..Found::default() };
+    finder??;
+    let mut found = Found { files: progress.found.load(Relaxed), ..Found::default() };
     for skipped in readers {
         found.skipped += skipped??;
     }
@@ -181,16 +208,34 @@ fn by_pipeline(options: &Options) -> Result<Found, Box<dyn Error>> {
     Ok(found)
 }
 
-fn alone(directory: &Path) -> Result<Found, String> {
+/// What comes of a child; the bar shows meanwhile how far the pipeline is.
+fn watched<T: DeserializeOwned>(
+    child: Child<T>,
+    bar: &ProgressBar,
+    progress: &Progress,
+) -> Result<T, Box<dyn Error>> {
+    while child.wait_timeout(LOOK)?.is_none() {
+        bar.set_length(progress.found.load(Relaxed));
+        bar.set_position(progress.read.load(Relaxed));
+    }
+    Ok(child.join()?)
+}
+
+/// The same by one process. So many files there should be.
+fn alone(directory: &Path, files: u64) -> Result<Found, String> {
+    let bar = cli::progress_bar("files once more");
+    bar.set_length(files);
     let mut found = Found::default();
     walk(directory, &mut |file| {
         found.files += 1;
+        bar.set_position(found.files);
         match text_of(&file)? {
             None => found.skipped += 1,
             Some(text) => count_in(&text, &mut found.counts),
         }
         Ok(())
     })?;
+    bar.finish_and_clear();
     Ok(found)
 }
 
@@ -199,7 +244,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let found = by_pipeline(options)?;
     let by_pipeline = began.elapsed();
     let began = Instant::now();
-    let expected = alone(&options.directory)?;
+    let expected = alone(&options.directory, found.files)?;
     let alone = began.elapsed();
     if found != expected {
         return Err("the pipeline and one process alone do not agree".into());
@@ -207,16 +252,17 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
     let mut words: Vec<_> = found.counts.iter().collect();
     words.sort_by_key(|(word, times)| (std::cmp::Reverse(**times), *word));
+    let mut out = cli::stdout();
     for (word, times) in words.iter().take(options.top) {
-        println!("  {times:>8}  {word}");
+        writeln!(out, "  {times:>8}  {word}")?;
     }
     let total: u64 = found.counts.values().sum();
     let Found { files, skipped, counts } = &found;
-    println!("  {total} words, {} of them different, in {files} files", counts.len());
+    writeln!(out, "  {total} words, {} of them different, in {files} files", counts.len())?;
     if *skipped > 0 {
-        println!("  {skipped} files are no texts");
+        writeln!(out, "  {skipped} files are no texts")?;
     }
-    println!("  {by_pipeline:.1?} by a pipeline, {alone:.1?} alone: the same words");
+    writeln!(out, "  {by_pipeline:.1?} by a pipeline, {alone:.1?} alone: the same words")?;
     Ok(())
 }
 

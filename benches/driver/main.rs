@@ -2,8 +2,11 @@
 //!
 //! - [`works`], [`peers`]: what is measured, and who
 //! - [`runner`]: one peer, one work, one round
+//! - [`group`]: the peer that runs ends with the driver
 //! - [`machine`]: what it was measured on
+#![deny(unsafe_code)]
 
+mod group;
 mod machine;
 mod peers;
 mod runner;
@@ -94,6 +97,7 @@ fn main() -> io::Result<()> {
     if options.render {
         return page::render(&folder);
     }
+    group::end_on_signals()?;
     let has_python = machine::has_python();
     if !has_python {
         eprintln!("There is no python3 here: its rows are left out.");

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -13,6 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+use crate::group;
 use crate::peers::{Peer, Program};
 use crate::works::Work;
 
@@ -38,13 +38,13 @@ pub(crate) fn run(peer: &Peer, work: &Work, count: usize) -> Result<Figures, Str
     };
     command.args([name, peer.variant, &count.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0);
-    let mut child = if pinned { spawn_pinned(&mut command) } else { command.spawn() }
-        .map_err(|error| error.to_string())?;
-    let group = Pid::from_raw(child.id().cast_signed());
+    let spawn = if pinned { spawn_pinned } else { Command::spawn };
+    let (mut child, group) =
+        group::start(&mut command, spawn).map_err(|error| error.to_string())?;
     let cleanup = thread::spawn(move || end_what_is_left_of(group));
     let read = read_in_time(&mut child, group);
     let _ = cleanup.join();
+    group::forget();
     let status = child.wait().map_err(|error| error.to_string())?;
     let (output, errors) = read?;
     if !status.success() {

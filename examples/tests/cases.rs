@@ -62,7 +62,10 @@ fn bad_arguments_are_refused_in_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let bad: [(&[&str], &Path, &str); 4] = [
+    let bad: [(&[&str], &Path, &str); 7] = [
+        (&["--seconds", "soon"], dir.path(), "--seconds takes a number from 1"),
+        (&["--megabytes"], Path::new("9"), "--megabytes takes a number from 64"),
+        (&["--save", dir.path().to_str().unwrap()], dir.path(), "save them elsewhere"),
         (&[], Path::new("/nowhere"), "cannot read the directory /nowhere"),
         (&[], &file, "cannot read the directory"),
         (&["--workers", "0"], dir.path(), "--workers takes a number from 1"),

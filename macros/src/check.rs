@@ -94,6 +94,7 @@ pub(crate) fn function(function: &Function) -> Errors {
         errors.at(variadic.dots, "a process has a fixed list of arguments: take a `Vec`");
     }
     errors.extend(output(&sig.output));
+    derived_already(&function.attrs.derives, "", &mut errors);
     errors
 }
 
@@ -113,18 +114,9 @@ pub(crate) fn output(output: &ReturnType) -> Errors {
 /// A type under `#[process]`.
 pub(crate) fn attribute_type(input: &DeriveInput) -> Errors {
     let mut errors = Errors::default();
-    for path in input.attrs.iter().flat_map(derives) {
-        let name = last_name(&path);
-        if matches!(&*name, "Serialize" | "Deserialize" | "Process") {
-            errors.at(
-                &path,
-                format_args!(
-                    "`#[process]` derives `{name}` already: drop this one, or write \
-                     `#[derive(Serialize, Deserialize, Process)]` in place of `#[process]`"
-                ),
-            );
-        }
-    }
+    let instead =
+        ", or write `#[derive(Serialize, Deserialize, Process)]` in place of `#[process]`";
+    derived_already(&input.attrs, instead, &mut errors);
     errors.extend(derived_type(input));
     match &input.data {
         Data::Struct(data) => data.fields.iter().for_each(|it| field(it, &mut errors)),
@@ -145,6 +137,20 @@ pub(crate) fn derived_type(input: &DeriveInput) -> Errors {
     let mut errors = Errors::default();
     generics(&input.generics, "type", &mut errors);
     errors
+}
+
+fn derived_already(attrs: &[Attribute], or_else: &str, errors: &mut Errors) {
+    for path in attrs.iter().flat_map(derives).filter(is_own) {
+        let name = last_name(&path);
+        let message = format_args!("`#[process]` derives `{name}` already: drop this one{or_else}")
+            .to_string();
+        errors.at(&path, message);
+    }
+}
+
+/// Whether this is a derive that `#[process]` writes itself.
+fn is_own(path: &Path) -> bool {
+    matches!(&*last_name(path), "Serialize" | "Deserialize" | "Process")
 }
 
 /// The paths within `#[derive(..)]`; nothing for another attribute.

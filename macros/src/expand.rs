@@ -7,6 +7,7 @@ use syn::{
     Attribute, Data, DeriveInput, Fields, Ident, LitStr, Path, Signature, Variant, ext::IdentExt,
 };
 
+use crate::check;
 use crate::model::{Argument, Attributes, Function};
 
 pub(crate) fn function(krate: &Path, function: &Function) -> TokenStream {
@@ -22,7 +23,10 @@ pub(crate) fn function(krate: &Path, function: &Function) -> TokenStream {
 /// A type under `#[process]`: the derive comes after rustc has stripped what `#[cfg]` leaves out.
 pub(crate) fn attribute_type(krate: &Path, input: &DeriveInput) -> TokenStream {
     let serde = serde(krate);
+    let says_so = input.attrs.iter().any(|attr| attr.path().is_ident("must_use"));
+    let must_use = (!says_so).then(must_use);
     quote! {
+        #must_use
         #serde
         #[derive(#krate::Process)]
         #[process(crate = #krate)]
@@ -37,7 +41,8 @@ pub(crate) fn derived_type(krate: &Path, input: &DeriveInput) -> TokenStream {
 /// The struct that holds a function's arguments.
 pub(crate) fn arguments(krate: &Path, function: &Function) -> TokenStream {
     let Function { attrs, vis, sig, args, .. } = function;
-    let (docs, lints, ident) = (&attrs.docs, &attrs.lints, &sig.ident);
+    let Attributes { docs, lints, derives, .. } = attrs;
+    let ident = &sig.ident;
     let name = ident.unraw().to_string();
     let doc = docs.is_empty().then(|| {
         let text = format!("The arguments of the process `{name}`.");
@@ -47,23 +52,36 @@ pub(crate) fn arguments(krate: &Path, function: &Function) -> TokenStream {
     let fields = args
         .iter()
         .map(|Argument { field, field_attrs, ty, .. }| quote!(#(#field_attrs)* #field: #ty));
+    let derives_debug =
+        derives.iter().flat_map(check::derives).any(|it| check::last_name(&it) == "Debug");
+    // Without the arguments, whose types need not be `Debug`.
+    let debug = (!derives_debug).then(|| {
+        quote! {
+            #[automatically_derived]
+            impl ::core::fmt::Debug for #ident {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.debug_struct(#name).finish_non_exhaustive()
+                }
+            }
+        }
+    });
+    let must_use = must_use();
     quote! {
         #(#docs)*
         #doc
         #(#lints)*
         #[allow(non_camel_case_types, unreachable_pub, clippy::type_complexity)]
-        #[must_use = "a process does nothing until it is started: call `spawn` or `run`"]
+        #must_use
         #serde
+        #(#derives)*
         #vis struct #ident { #(#fields),* }
 
-        // Without the arguments, whose types need not be `Debug`.
-        #[automatically_derived]
-        impl ::core::fmt::Debug for #ident {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(#name).finish_non_exhaustive()
-            }
-        }
+        #debug
     }
+}
+
+fn must_use() -> TokenStream {
+    quote!(#[must_use = "a process does nothing until it is started: call `spawn` or `run`"])
 }
 
 fn constructor(function: &Function) -> TokenStream {

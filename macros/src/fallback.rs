@@ -25,7 +25,8 @@ pub(crate) fn function(krate: &Path, function: Function) -> TokenStream {
     let ident = &sig.ident;
     let registered = registered(krate, &parse_quote!(struct #ident {}));
     let body = Group::new(Delimiter::Brace, quote!(loop {}));
-    let empty = Function { args: Vec::new(), body, ..function };
+    let mut empty = Function { args: Vec::new(), body, ..function };
+    empty.attrs.derives.clear();
     let arguments = expand::arguments(krate, &empty);
     let process = expand::process(krate, &empty);
     let methods = expand::methods(krate, &empty);

@@ -1,5 +1,5 @@
-//! The attributes `#[process]` and `#[test]`, `#[derive(Process)]` and `#[derive(Shareable)]` of the
-//! crate `offspring`, which re-exports them: depend on that crate, not on this one.
+//! The attributes `#[process]` and `#[test]`, `#[derive(Process)]`, `#[derive(Shareable)]` and
+//! `#[derive(Zeroable)]` of the crate `offspring`, which re-exports them: depend on that crate, not on this one.
 //!
 //! An item goes through four stages, a module each: `parse` reads the tokens, `model` gives
 //! every part its place in the output, `check` finds everything that is wrong with it at once,
@@ -28,7 +28,7 @@ use crate::{model::Function, parse::Item};
 ///
 /// # On a function
 ///
-/// ```ignore
+/// ```
 /// use offspring::process;
 ///
 /// /// Multiplies a number by itself.
@@ -37,9 +37,12 @@ use crate::{model::Function, parse::Item};
 ///     x * x
 /// }
 ///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let child = square(3).spawn()?; // in another process
 /// assert_eq!(child.join()?, 9);
 /// assert_eq!(square(3).run(), 9); // in this one
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// The function no longer does its work when it is called: it returns a value of the type
@@ -58,9 +61,35 @@ use crate::{model::Function, parse::Item};
 /// `#[expect]` counts as `#[allow]`, because what it expects may be found in only one of the items
 /// that the function becomes.
 ///
+/// A `#[derive(..)]` below `#[process]` applies to the type: with `Clone`, a call can be kept, to be
+/// started again if it fails.
+///
+/// ```
+/// use offspring::process;
+///
+/// #[process]
+/// #[derive(Clone)]
+/// fn length(path: String) -> u64 {
+///     std::fs::metadata(path).map_or(0, |file| file.len())
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let work = length("/proc/self/exe".into());
+/// let length = match work.clone().spawn()?.join() {
+///     Ok(length) => length,
+///     Err(error) => {
+///         eprintln!("{error}: once more");
+///         work.spawn()?.join()?
+///     }
+/// };
+/// assert!(length > 0);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # On a struct or an enum
 ///
-/// ```ignore
+/// ```
 /// use offspring::{Process, process};
 ///
 /// #[process]
@@ -76,7 +105,10 @@ use crate::{model::Function, parse::Item};
 ///     }
 /// }
 ///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// assert_eq!(Looper { count: 3 }.spawn()?.join()?, 3);
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// The attribute adds `#[derive(Serialize, Deserialize, Process)]`; what the process does is yours
@@ -98,7 +130,7 @@ pub fn process(
 /// Registers a type as a process: the part of `#[process]` for a type whose `Serialize` and
 /// `Deserialize` you derive or implement yourself.
 ///
-/// ```ignore
+/// ```
 /// use offspring::Process;
 /// use serde::{Deserialize, Serialize};
 ///
@@ -125,9 +157,9 @@ pub fn derive_process(item: proc_macro::TokenStream) -> proc_macro::TokenStream 
 /// Implements the trait `offspring::shm::Shareable`: says that values of the type
 /// may live in shared memory.
 ///
-/// ```ignore
-/// use std::sync::atomic::AtomicU64;
-/// use offspring::shm::{ArrayString, Shareable};
+/// ```
+/// use offspring::shm::{ArrayString, Shareable, Shared};
+/// use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// #[derive(Shareable)]
 /// enum State {
@@ -142,6 +174,17 @@ pub fn derive_process(item: proc_macro::TokenStream) -> proc_macro::TokenStream 
 ///     hits: AtomicU64,
 ///     last: [T; N],
 /// }
+///
+/// # fn main() -> offspring::Result<()> {
+/// let worker = Shared::new(Worker {
+///     name: "first".try_into().unwrap(),
+///     state: State::Idle,
+///     hits: AtomicU64::new(0),
+///     last: [0_u8; 4],
+/// })?;
+/// worker.hits.fetch_add(1, Ordering::Relaxed);
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// # What it asks
@@ -179,13 +222,67 @@ pub fn derive_shareable(item: proc_macro::TokenStream) -> proc_macro::TokenStrea
     shareable::derive(item.into()).into()
 }
 
+/// Implements the trait `offspring::shm::Zeroable` for a struct: says that all-zero bytes are a value of it.
+///
+/// ```
+/// use offspring::shm::{ArrayString, Shareable, SharedMut, Zeroable};
+///
+/// #[derive(Shareable, Zeroable)]
+/// struct Row<T> {
+///     name: ArrayString<32>,
+///     sum: f64,
+///     last: [T; 4],
+/// }
+///
+/// # fn main() -> offspring::Result<()> {
+/// let mut table = SharedMut::<Row<u32>>::zeroed(1_000)?;
+/// let row = &mut table.as_mut_slice()[999];
+/// assert!(row.name.is_empty() && row.sum == 0.0 && row.last == [0; 4]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What it asks
+///
+/// - The type is `Shareable`: derive that as well.
+/// - Every field is `Zeroable`, which the compiler checks, and so is every type parameter. (A field whose
+///   type is an associated one needs a `where T::Item: Zeroable`.)
+/// - It is a struct. An enum need not have a variant that is 0.
+/// - It has no destructor: one that is generic is asked where it is used.
+///
+/// ```compile_fail,E0080
+/// # use offspring::shm::{Shareable, SharedMut, Zeroable};
+/// #[derive(Shareable, Zeroable)]
+/// struct Guard<T>(T);
+///
+/// impl<T> Drop for Guard<T> {
+///     fn drop(&mut self) {}
+/// }
+///
+/// let guards = SharedMut::<Guard<u8>>::zeroed(2);
+/// ```
+///
+/// # Under `#![forbid(unsafe_code)]`
+///
+/// As with `#[derive(Shareable)]`: the trait is `unsafe` to implement, deriving it is not.
+///
+/// # Options
+///
+/// Where the crate `offspring` is found is said by `#[shareable(crate = path)]`, for both derives.
+#[proc_macro_derive(Zeroable, attributes(shareable))]
+pub fn derive_zeroable(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    shareable::derive_zeroable(item.into()).into()
+}
+
 /// A test that runs in a process of its own.
 ///
 /// A crash of it, a hang, or whatever it does to its process, is a failure of that test alone: the
 /// others go on. It stands in place of `#[test]`, and is run by `cargo test` and
 /// `cargo nextest run` like any other.
 ///
-/// ```ignore
+/// ```
+/// # unsafe fn overrun() {}
+/// # fn parse(_: &[u8]) {}
 /// #[offspring::test]
 /// fn a_buffer_overrun_is_noticed() {
 ///     // SAFETY: wrong on purpose.
@@ -207,8 +304,14 @@ pub fn derive_shareable(item: proc_macro::TokenStream) -> proc_macro::TokenStrea
 /// - if it takes longer than its `timeout`: then the processes it has started, and theirs, are
 ///   listed with what each waits for, and all are killed.
 ///
+/// However it ends, whether it passes, fails, crashes or hangs, no process that it has started is left
+/// behind: those that have not ended are killed, detached ones and those of `std::process::Command`
+/// too, and waited for. If one has not ended after ten seconds (it may wait for a disk that does not
+/// answer), the test fails, and tells which; so does one that nobody may kill. A process escapes this
+/// only if it has lost its ancestors *and* no longer has the test's environment.
+///
 /// What it prints is shown as other tests' output is: if it fails, or with `--nocapture`. It goes
-/// through a pipe; whatever a process that it leaves behind prints later is not shown.
+/// through a pipe.
 ///
 /// `#[should_panic]`, also with `expected = ".."`, is for panics: a test that is killed or hangs
 /// has not panicked as expected. `#[ignore]`, `#[cfg]`, lints and docs are written as on other
@@ -234,6 +337,9 @@ pub fn derive_shareable(item: proc_macro::TokenStream) -> proc_macro::TokenStrea
 ///   name.
 ///
 /// # Where it cannot be used
+///
+/// By the name `test` where `use offspring::*` imports it: that and std's `#[test]` are then ambiguous, and
+/// neither can be written without a path. Import what you use by name, and write `#[offspring::test]`.
 ///
 /// Where a program has to call `offspring::init()` first thing in `main` (the feature
 /// `manual-init`, musl), for the standard harness's `main` does not.

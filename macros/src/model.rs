@@ -31,6 +31,8 @@ pub(crate) struct Attributes {
     pub(crate) deprecated: Vec<Attribute>,
     /// To the method `run`.
     pub(crate) must_use: Vec<Attribute>,
+    /// To the struct.
+    pub(crate) derives: Vec<Attribute>,
     /// Everything else, to the function that holds the body.
     pub(crate) body: Vec<Attribute>,
 }
@@ -74,6 +76,8 @@ impl Attributes {
                 sorted.deprecated.push(attr);
             } else if path.is_ident("must_use") {
                 sorted.must_use.push(attr);
+            } else if path.is_ident("derive") {
+                sorted.derives.push(attr);
             } else {
                 sorted.body.push(attr);
             }

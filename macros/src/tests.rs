@@ -41,6 +41,7 @@ fn attributes_go_where_they_belong() {
         #[deny(clippy::all)]
         #[deprecated]
         #[must_use]
+        #[derive(Clone, Copy)]
         #[inline]
         #[tracing::instrument]
         fn f(#[serde(skip)] #[allow(unused)] /** documented */ x: u8) {}
@@ -53,6 +54,7 @@ fn attributes_go_where_they_belong() {
     );
     assert_eq!(text(&function.attrs.deprecated), quote!(#[deprecated]).to_string());
     assert_eq!(text(&function.attrs.must_use), quote!(#[must_use]).to_string());
+    assert_eq!(text(&function.attrs.derives), quote!(#[derive(Clone, Copy)]).to_string());
     assert_eq!(text(&function.attrs.body), quote!(#[inline] #[tracing::instrument]).to_string());
     assert_eq!(function.args[0].field_attrs.len(), 3);
     assert_eq!(text(&function.args[0].body_attrs), quote!(#[allow(unused)]).to_string());

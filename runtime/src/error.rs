@@ -1,10 +1,13 @@
 //! What can fail in starting and watching processes, and in making what they share: pipes, memory,
 //! locks.
 
+use std::borrow::Cow;
 use std::io;
 use std::process::ExitStatus;
 
-use crate::wire::EncodeError;
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{EncodeError, foreign};
 
 /// The result of starting or watching a process, or of making a pipe, shared memory or a lock.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -17,6 +20,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// taken, by the errors of [`sync`](crate::sync). In Python, `OSError`, `PicklingError` or
 /// `RuntimeError`.
 ///
+/// It becomes an [`io::Error`] by `?`, as std's own errors of starting do, and it serialises, so that a
+/// child can return it. Its text is whole, the system's answer included, as that of every error of this
+/// crate; so [`source`](std::error::Error::source) does not say that again.
+///
 /// ```
 /// use offspring::{Error, shm::SharedMut};
 ///
@@ -27,38 +34,46 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///     other => panic!("{other:?}"),
 /// }
 /// ```
-#[derive(Debug, thiserror::Error)]
+// (To `thiserror`, a field `r#source` is none that `source()` gives: the text has told it.)
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Error {
     /// The arguments could not be encoded. Nothing was started.
     #[error("process '{process}' was not started: {source}")]
+    #[non_exhaustive]
     Encode {
         /// The name the process would have had.
         process: String,
         /// What was wrong with which type.
-        source: EncodeError,
+        r#source: EncodeError,
     },
 
     /// The system refused something.
     #[error("could not {action}: {source}")]
+    #[non_exhaustive]
     Os {
         /// What was tried, in words that follow "could not".
         action: String,
         /// The system's answer.
-        source: io::Error,
+        #[serde(with = "foreign::io_error")]
+        r#source: io::Error,
     },
 
     /// The new process ended before it answered: something killed it, or an initialiser of the
     /// program (code that runs before `main`) ended it.
     #[error(
-        "process {pid} ended before it began its work ({}): was it killed, \
+        "process '{process}' (pid {pid}) ended before it began its work ({}): was it killed, \
          or does something that runs before `main` end the program?",
         describe(*.status)
     )]
+    #[non_exhaustive]
     DiedAtStart {
+        /// The name it would have had; `fork server`, if it was that.
+        process: String,
         /// Its process number.
         pid: u32,
         /// How it ended, where that is known.
+        #[serde(with = "foreign::optional_exit_status")]
         status: Option<ExitStatus>,
     },
 
@@ -73,9 +88,10 @@ pub enum Error {
     /// Two processes of the program have one name and stand in one place (a macro has written both),
     /// so that neither can be told from the other.
     #[error("two processes are named `{name}`, at {first} and at {second}: rename one")]
+    #[non_exhaustive]
     Duplicate {
         /// The name, with its module path.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// Where the one was declared.
         first: String,
         /// Where the other was declared.
@@ -118,7 +134,7 @@ pub enum Error {
     /// threads: what they hold locked would stay locked in the child for ever.
     #[error(
         "this process has other threads, so a fork of it could deadlock: \
-         use `StartMethod::Forkserver` or `StartMethod::Spawn`"
+         use `StartMethod::ForkServer` or `StartMethod::Spawn`"
     )]
     Multithreaded,
 
@@ -132,9 +148,10 @@ pub enum Error {
     /// A name, a variable or a path that the system cannot take, because it holds a zero byte or
     /// (a variable's name) is empty or holds a `=`.
     #[error("{what} cannot be passed to a process: {text:?}")]
+    #[non_exhaustive]
     Unusable {
         /// What it is.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// The text itself.
         text: String,
     },
@@ -145,18 +162,21 @@ pub enum Error {
         "could not make {len} bytes of shared memory: {source}: ask for less, or raise what the \
          machine, the cgroup or `ulimit -f` allows"
     )]
+    #[non_exhaustive]
     SharedMemory {
         /// How many bytes were asked for.
         len: usize,
         /// The system's answer.
-        source: io::Error,
+        #[serde(with = "foreign::io_error")]
+        r#source: io::Error,
     },
 
     /// So many elements are more than any memory holds, or more than this kind of object can have.
     #[error("{len} are too many for {what}: the most is {max}")]
+    #[non_exhaustive]
     TooLarge {
         /// What was to be made.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How many were asked for.
         len: usize,
         /// How many it can have.
@@ -177,6 +197,7 @@ pub enum Error {
         "process '{process}' (pid {pid}) has ended, but something else in this program took its \
          exit status: look for `waitpid(-1)` or an ignored SIGCHLD"
     )]
+    #[non_exhaustive]
     StatusLost {
         /// The process's name.
         process: String,
@@ -212,6 +233,51 @@ impl Error {
     }
 }
 
+/// The error stays what it is, within: [`io::Error::get_ref`] gives it.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Os { source, .. } | Error::SharedMemory { source, .. } => source.kind(),
+            Error::Encode { .. } | Error::Unusable { .. } | Error::TooLarge { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+            Error::RaisedPrivileges => io::ErrorKind::PermissionDenied,
+            Error::NotTheProgram | Error::NoRobustLocks => io::ErrorKind::Unsupported,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
 fn describe(status: Option<ExitStatus>) -> String {
     status.map_or_else(|| "how is not known".into(), |status| status.to_string())
 }
+
+/// What can go wrong with an operation that waits, can go wrong with its sisters, too: so its error becomes
+/// theirs by `?`.
+macro_rules! also {
+    ($from:ident $of:tt $variants:tt: $($to:ident)*) => {
+        $($crate::error::also!(@ $from $of $variants $to);)*
+    };
+    (@ $from:ident [$($value:ident)?] { $($variant:ident $(($($part:ident),+))?),* } $to:ident) => {
+        impl<$($value)?> From<$from<$($value)?>> for $to<$($value)?> {
+            fn from(error: $from<$($value)?>) -> Self {
+                match error {
+                    $($from::$variant $(($($part),+))? => Self::$variant $(($($part),+))?,)*
+                }
+            }
+        }
+    };
+}
+pub(crate) use also;
+
+/// What is asked of an error where it is a normal thing: whether it is this variant.
+macro_rules! asks {
+    ($($method:ident: $variant:ident;)*) => {$(
+        #[doc = concat!("Whether it is [`", stringify!($variant), "`](Self::", stringify!($variant), ").")]
+        pub fn $method(&self) -> bool {
+            matches!(self, Self::$variant { .. })
+        }
+    )*};
+}
+pub(crate) use asks;

@@ -52,7 +52,7 @@
 //! | send files and sockets | [`Fd`] | `reduction.DupFd`, picklable sockets |
 //! | share memory | [`shm`]: [`Shared`](shm::Shared), [`SharedSlice`](shm::SharedSlice), [`SharedMut`](shm::SharedMut) | `Value`, `Array`, `shared_memory` |
 //! | lock, wait, count | [`sync`]: [`Mutex`](sync::Mutex), [`Condvar`](sync::Condvar), [`Semaphore`](sync::Semaphore), [`Event`](sync::Event), [`Barrier`](sync::Barrier) and more | `Lock`, `Condition`, `Semaphore`, `Event`, `Barrier` |
-//! | wait for several things | [`wait()`] | `connection.wait`, `sentinel` |
+//! | wait for several things | [`wait()`], [`wait_timeout`] | `connection.wait`, `sentinel` |
 //! | test what may crash or hang | [`#[offspring::test]`](macro@test) | |
 //!
 //! # The guide
@@ -67,6 +67,9 @@
 //!
 //! - **A child that dies is an error of its own, at once**: [`JoinError`] tells a panic (with its
 //!   message, place and backtrace) from a signal, from an exit, and names the process and its pid.
+//! - **An error says it all in one text**: who, what, and the system's answer. So `source()` does not say it
+//!   again, and what prints the whole chain prints nothing twice. Errors serialise, so that a child can return
+//!   them.
 //! - **No child outlives its parent by accident.** When `main` returns or `exit` is called, children
 //!   are waited for, and daemons ended. When the parent dies in any other way, `kill -9` included,
 //!   the kernel kills its children, and theirs, in the same moment. What shall live on is
@@ -79,7 +82,7 @@
 //!   was; its permits come back; whoever waits at a barrier is told ([`sync`]). A queue loses at most
 //!   the item in the hands of the killed, and says when nobody is left; a pool, the task.
 //! - **Nothing leaks**: no names in any file system, no descriptor in a child that it was not given,
-//!   no zombies, no helper threads, but for one of each [`Pool`]. One helper process, the [fork server](StartMethod::Forkserver),
+//!   no zombies, no helper threads, but for one of each [`Pool`]. One helper process, the [fork server](StartMethod::ForkServer),
 //!   ends with its owner.
 //! - **Threads do no harm**: by default nothing is forked that has any.
 //!
@@ -97,6 +100,18 @@
 //!   `#[serde(flatten)]`, `#[serde(untagged)]`, `#[serde(tag)]`, a field left out by
 //!   `#[serde(skip_serializing_if)]`, and `serde_json::Value` fail with an error.
 //!
+//! # Cargo features
+//!
+//! None is on by default.
+//!
+//! - `progress`: a pool shows how far a map has come (`Mapper::progress`), with a bar of the crate
+//!   `indicatif`.
+//! - `manual-init`: nothing runs before `main`, which calls [`init`] first thing. It is for *programs*
+//!   whose initialisers are not to be relied on; a library must never ask for it. Cargo builds this crate
+//!   once for the whole program, with all that anybody in it asks for: every program above such a library
+//!   would fail to start processes ([`Error::NotInitialized`]) until its own `main` calls `init`, and
+//!   [`#[offspring::test]`](macro@test) could not be used in any.
+//!
 //! # How it differs from `fork`
 //!
 //! A child does not begin as a copy of its parent (unless that is [asked for](StartMethod::Fork)).
@@ -111,8 +126,8 @@
 mod error;
 pub mod guide;
 mod launch;
-mod pipe;
-mod pool;
+pub mod pipe;
+pub mod pool;
 mod process;
 pub mod queue;
 mod ring;
@@ -124,26 +139,17 @@ mod wait;
 mod wire;
 
 pub use error::{Error, Result};
-pub use launch::{StartMethod, end_fork_server};
+pub use launch::{ParseStartMethodError, StartMethod, end_fork_server};
 pub use offspring_macros::{Process, process, test};
-pub use pipe::{
-    Duplex, IntoIter, Iter, Receiver, RecvError, RecvIntoError, RecvTimeoutError, SendError,
-    SendTimeoutError, Sender, TryRecvError, TrySendError, duplex, pipe,
-};
-pub use pool::{
-    AsCompleted, Imap, ImapUnordered, Job, MapJob, Mapper, Pool, PoolBuilder, PoolError, PoolStats,
-    SlowTask, Task, TaskError, TaskPanic, WorkerDeath, WorkerStats, as_completed, is_overdue,
-    wait_any,
-};
+pub use pipe::{Duplex, Receiver, Sender, duplex, pipe};
+pub use pool::{Job, Pool, PoolBuilder, TaskError, as_completed, wait_any, wait_any_timeout};
 pub use process::{
-    Builder, Child, ChildHandle, Current, Exit, Failure, JoinError, Output, Panic, Parent, Process,
-    Stdio, active_children, cpu_count, current, init, parent, set_start_method, spawn,
-    start_method,
+    Builder, Child, ChildFailure, ChildHandle, CurrentProcess, Exit, JoinError, JoinOutput, Panic,
+    ParentProcess, Process, Stdio, active_children, cpu_count, current, init, parent,
+    set_start_method, spawn, start_method,
 };
-pub use queue::{
-    GetError, GetTimeoutError, PutError, PutTimeoutError, Queue, TryGetError, TryPutError,
-};
-pub use wait::{Waitable, wait};
+pub use queue::Queue;
+pub use wait::{Waitable, wait, wait_timeout};
 pub use wire::{DecodeError, EncodeError, Fd};
 
 /// What the macro's output refers to. Not part of the public interface.

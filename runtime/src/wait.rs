@@ -1,6 +1,7 @@
 //! Waiting for the first of several things.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
@@ -11,6 +12,7 @@ use crate::process::{Child, ChildHandle};
 use crate::queue::{LOOK_AGAIN, Queue};
 use crate::shm::Split;
 use crate::sys::poll::{self, Wait};
+use crate::wire::Fd;
 
 pub(crate) mod sealed {
     #[allow(unreachable_pub)] // named in the bounds of a public trait
@@ -18,7 +20,7 @@ pub(crate) mod sealed {
 }
 
 /// What [`wait`] can wait for: a child's end, something to receive or to get, or a descriptor of your
-/// own that can be read.
+/// own that can be read; also behind a reference, a `Box` or an `Arc`.
 pub trait Waitable: sealed::Sealed {
     /// The descriptor that is readable when there is nothing more to wait for, or when it is time to
     /// [look](Self::look).
@@ -77,6 +79,38 @@ impl<S, R> Waitable for Duplex<S, R> {
     }
 }
 
+impl<T: AsFd> sealed::Sealed for Fd<T> {}
+impl<T: AsFd> Waitable for Fd<T> {
+    fn readiness(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
+macro_rules! waitable_through {
+    ($($pointer:ty;)*) => {$(
+        impl<W: Waitable + ?Sized> sealed::Sealed for $pointer {}
+        impl<W: Waitable + ?Sized> Waitable for $pointer {
+            fn readiness(&self) -> BorrowedFd<'_> {
+                W::readiness(self)
+            }
+
+            fn look(&self) -> Option<bool> {
+                W::look(self)
+            }
+
+            fn is_silent(&self) -> bool {
+                W::is_silent(self)
+            }
+        }
+    )*};
+}
+
+waitable_through! {
+    &W;
+    Box<W>;
+    Arc<W>;
+}
+
 macro_rules! waitable {
     ($(<$($generic:ident),*> $type:ty;)*) => {$(
         impl<$($generic),*> sealed::Sealed for $type {}
@@ -107,11 +141,12 @@ waitable! {
 }
 
 /// Waits until at least one of `sources` is ready, and gives the places of those that are, in
-/// order. With a timeout (a `Duration`, or `None` for as long as it takes) it may give none.
+/// order. (Of none at all it waits for ever.)
 ///
 /// A child is ready when it has ended; a receiver when there is something to receive, or no sender
 /// is left; a [`Job`](crate::Job) when it is done; a [`Queue`] when there is something to get, or it is closed, or nobody else has it. With
-/// several that wait for one, another may be quicker to get it. Python's `connection.wait`, and `sentinel`.
+/// several that wait for one, another may be quicker to get it. Python's `connection.wait` without a timeout,
+/// and `sentinel`.
 ///
 /// # Errors
 /// [`Error::Os`] if there are more sources than this process may have descriptors.
@@ -132,15 +167,57 @@ waitable! {
 /// let child = answer(600_000, slow).spawn()?;
 /// answer(1, quick).spawn()?;
 ///
-/// assert_eq!(offspring::wait(&[&child, &from_slow, &from_quick], None)?, [2]);
-/// assert_eq!(offspring::wait(&[&child, &from_slow], Duration::from_millis(5))?, []);
+/// assert_eq!(offspring::wait(&[&child, &from_slow, &from_quick])?, [2]);
 /// child.kill()?;
-/// assert_eq!(offspring::wait(&[&child], Duration::from_secs(60))?, [0]);
+/// assert_eq!(offspring::wait(&[&child])?, [0]);
 /// # Ok(())
 /// # }
 /// ```
-pub fn wait(sources: &[&dyn Waitable], timeout: impl Into<Option<Duration>>) -> Result<Vec<usize>> {
-    let wait = timeout.into().map_or(Wait::Forever, Wait::at_most);
+///
+/// How many there are may turn out as the program runs:
+///
+/// ```
+/// # #[offspring::process]
+/// # fn square(x: u64) -> u64 { x * x }
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use offspring::Waitable;
+///
+/// let mut children = (1..=3).map(|n| square(n).spawn()).collect::<Result<Vec<_>, _>>()?;
+/// let mut sum = 0;
+/// while !children.is_empty() {
+///     let sources: Vec<&dyn Waitable> = children.iter().map(|child| child as _).collect();
+///     for index in offspring::wait(&sources)?.into_iter().rev() {
+///         sum += children.remove(index).join()?;
+///     }
+/// }
+/// assert_eq!(sum, 14);
+/// # Ok(())
+/// # }
+/// ```
+pub fn wait(sources: &[&dyn Waitable]) -> Result<Vec<usize>> {
+    wait_for(sources, Wait::Forever)
+}
+
+/// As [`wait`], for at most `timeout`, by the monotonic clock: gives no place if none is ready then.
+/// With [`Duration::ZERO`] it tells which are ready now. Python's `connection.wait(.., timeout)`.
+///
+/// # Errors
+/// As [`wait`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let (to, from) = offspring::pipe()?;
+/// assert_eq!(offspring::wait_timeout(&[&from], Duration::from_millis(5))?, []);
+/// to.send(1)?;
+/// assert_eq!(offspring::wait_timeout(&[&from], Duration::from_secs(60))?, [0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait_timeout(sources: &[&dyn Waitable], timeout: Duration) -> Result<Vec<usize>> {
+    wait_for(sources, Wait::at_most(timeout))
+}
+
+fn wait_for(sources: &[&dyn Waitable], wait: Wait) -> Result<Vec<usize>> {
     loop {
         let look = || -> Vec<_> { sources.iter().map(|source| source.look()).collect() };
         let before = look();

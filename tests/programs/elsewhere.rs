@@ -13,7 +13,7 @@ use std::process::exit;
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use offspring::{Builder, Receiver, Sender, StartMethod, Stdio, pipe, process};
+use offspring::{Builder, Receiver, Sender, Stdio, pipe, process};
 
 /// Set for as long as this program runs: by it, a copy that got to `main` knows that it should not
 /// have.
@@ -30,8 +30,7 @@ fn main() {
     unsafe { env::set_var(GUARD, "1") };
     let mut args = env::args().skip(1);
     let method = args.next().expect("a start method");
-    let method = StartMethod::ALL.into_iter().find(|known| format!("{known:?}") == method);
-    offspring::set_start_method(method.expect("a start method"));
+    offspring::set_start_method(method.parse().expect("a start method"));
     let mut builder = Builder::new();
     for step in args {
         if let Err(error) = take(&step, &mut builder) {

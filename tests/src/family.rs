@@ -1,6 +1,8 @@
 //! Who descends from a process, the helpers that the library starts for itself included.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::process::parent_id;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -83,13 +85,13 @@ pub fn helpers() -> Helpers {
     helpers
 }
 
-/// The one fork server of this process, and the one child that it has made ahead.
+/// The one fork server of this process, and a child that it has made ahead, the first of one or two.
 ///
-/// The latter is made while the program goes on, so this may take a moment.
+/// They are made while the program goes on, so this may take a moment.
 pub fn server_and_spare() -> (u32, u32) {
     loop {
         if let Helpers { servers, spares } = helpers()
-            && let ([server], [spare]) = (&servers[..], &spares[..])
+            && let ([server], [spare] | [spare, _]) = (&servers[..], &spares[..])
         {
             return (*server, *spare);
         }
@@ -103,7 +105,12 @@ pub fn zombies() -> Vec<u32> {
     own.into_iter().filter(|&pid| state_of(pid) == Some('Z')).collect()
 }
 
-/// Says on standard error, so that nobody overlooks it, what was not tested.
+/// Says what was not tested, so that nobody overlooks it: on the standard error of the process above this
+/// one, since what a test prints itself is not shown if it passes.
 pub fn not_tested(what: &str, why: impl std::fmt::Display) {
-    eprintln!("\n!!! NOT TESTED: {what}: {why} !!!\n");
+    let text = format!("\n!!! NOT TESTED: {what}: {why} !!!\n\n");
+    let above = fs::OpenOptions::new().append(true).open(format!("/proc/{}/fd/2", parent_id()));
+    if above.and_then(|mut above| above.write_all(text.as_bytes())).is_err() {
+        eprint!("{text}");
+    }
 }

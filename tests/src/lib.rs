@@ -38,7 +38,7 @@ pub fn watchdog() -> Duration {
 macro_rules! each_start_method {
     ($(#[doc = $doc:literal])* fn $name:ident() $body:block $($rest:tt)*) => {
         $crate::each_start_method! {
-            @ [forkserver Forkserver, spawn Spawn, fork Fork] $(#[doc = $doc])* fn $name() $body
+            @ [forkserver ForkServer, spawn Spawn, fork Fork] $(#[doc = $doc])* fn $name() $body
         }
         $crate::each_start_method! { $($rest)* }
     };
@@ -132,7 +132,7 @@ pub fn pidfd(pid: u32) -> Option<OwnedFd> {
 /// Waits until a process, whosever child it is, has ended. It need not be reaped.
 pub fn await_end_of(pid: u32) {
     if let Some(process) = pidfd(pid) {
-        offspring::wait(&[&process], None).unwrap();
+        offspring::wait(&[&process]).unwrap();
     }
 }
 

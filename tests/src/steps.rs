@@ -154,7 +154,7 @@ pub fn sleeper<'scope, T: Send + 'scope>(
 /// A process that sleeps, and whose instructions are counted from when it wakes.
 pub fn stepping_sleeper(child: Child<()>, steps: &Steps) -> Child<()> {
     until_asleep(child.pid().cast_signed());
-    child.signal(BEGIN).unwrap();
+    child.send_signal(BEGIN).unwrap();
     until(|| steps.have_begun() && is_asleep(child.pid().cast_signed()));
     child
 }
@@ -198,20 +198,27 @@ fn sweep_at(
         not_tested("death at each instruction", "it is done by the trap flag of x86-64");
         return Ok(());
     }
-    let unhurt = Steps::new(u64::MAX)?;
-    assert!(!dies(&unhurt));
-    let steps = unhurt.counted();
+    // Who looks whether something has come, before it sleeps, takes more instructions or fewer each time.
+    let mut steps = u64::MAX;
+    for _ in 0..3 {
+        let unhurt = Steps::new(u64::MAX)?;
+        assert!(!dies(&unhurt));
+        steps = steps.min(unhurt.counted());
+    }
     let tries = if crate::soak() { 300 } else { 24 };
     eprintln!("\n{what}: some of {steps} instructions");
     let mut limits = limits(steps, tries);
     limits.sort_unstable();
     limits.dedup();
-    for limit in limits {
+    let mut deaths = 0;
+    for &limit in &limits {
         eprint!("{limit} "); // what is last is what it hangs at
-        // It does not take as many each time.
-        let certain = limit < steps - steps / 16;
-        assert!(dies(&Steps::new(limit)?) || !certain);
+        let steps = Steps::new(limit)?;
+        let died = dies(&steps);
+        assert!(died || steps.counted() <= limit, "it lived on: {}", steps.counted());
+        deaths += usize::from(died);
     }
+    assert!(deaths >= limits.len() / 2, "{deaths} deaths in {} tries", limits.len());
     Ok(())
 }
 

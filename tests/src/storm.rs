@@ -184,7 +184,7 @@ impl Storm {
         while awaited > 0 {
             let mut all: Vec<&dyn Waitable> = vec![&self.at_work];
             all.extend(self.alive.iter().map(|(_, child)| child as &dyn Waitable));
-            match offspring::wait(&all, None).unwrap()[0] {
+            match offspring::wait(&all).unwrap()[0] {
                 0 => {
                     self.at_work.recv().unwrap();
                     awaited -= 1;

@@ -153,7 +153,7 @@ pub fn kill(pid: u32) {
     unsafe {
         libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), libc::SIGKILL, 0, 0);
     }
-    offspring::wait(&[&process], None).unwrap();
+    offspring::wait(&[&process]).unwrap();
 }
 
 /// The signal that has ended the worker which had a task, and its process number.

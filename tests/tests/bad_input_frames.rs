@@ -13,7 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socket, socketpair,
 };
-use offspring::{Receiver, RecvError, TryRecvError, duplex, pipe, process};
+use offspring::{Receiver, duplex, pipe, pipe::RecvError, pipe::TryRecvError, process};
 use tests::each_start_method;
 
 const VALUE: u8 = b'v';

@@ -6,7 +6,9 @@ use std::fs::File;
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, setresuid};
-use offspring::{Builder, Error, Fd, JoinError, RecvError, SendError, StartMethod, pipe, process};
+use offspring::{
+    Builder, Error, Fd, JoinError, StartMethod, pipe, pipe::RecvError, pipe::SendError, process,
+};
 use serde::{Deserialize, Serialize};
 use tests::each_start_method;
 use tests::family::{helpers, not_tested, root, zombies};
@@ -115,7 +117,7 @@ fn is_out_of_files(error: &std::io::Error) -> bool {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn no_descriptors_for_a_pipe_or_what_goes_through_it() {
         let before = tests::descriptors();
         for room in 0..2 {
@@ -204,7 +206,6 @@ each_start_method! {
         for bytes in [600 << 20, 1 << 40] {
             match limited.spawn(allocate(bytes))?.join() {
                 Err(JoinError::Exited(exit)) => {
-                    use std::os::unix::process::ExitStatusExt;
                     assert_eq!(exit.signal(), Some(libc::SIGABRT), "{exit}");
                 }
                 other => panic!("{other:?}"),
@@ -284,7 +285,7 @@ each_start_method! {
         works();
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn no_process_for_a_child_of_a_fork_server_that_was() {
         if !become_a_user_of_its_own() {
             return Ok(());

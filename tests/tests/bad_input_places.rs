@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use nix::unistd::Uid;
 use tests::family::not_tested;
 
-const METHODS: [&str; 3] = ["Forkserver", "Spawn", "Fork"];
+const METHODS: [&str; 3] = ["forkserver", "spawn", "fork"];
 const WELL: &str = "all is well";
 
 /// Its path has to be its own if it is to be harmed.
@@ -111,7 +111,7 @@ fn a_program_whose_file_is_replaced_goes_on() {
 #[test]
 fn a_program_whose_file_is_gone_or_replaced_and_proc_too_says_so() {
     let test = std::env::current_exe().unwrap();
-    for method in ["Forkserver", "Spawn"] {
+    for method in ["forkserver", "spawn"] {
         let (_dir, mut program) = copy_of_elsewhere();
         if let Some(printed) = run(&mut program, method, &["unlink", "hide=/proc"]) {
             assert!(printed.contains("NotFound"), "{method}: {printed}");
@@ -134,7 +134,7 @@ fn a_program_whose_file_is_gone_or_replaced_and_proc_too_says_so() {
         }
     }
     let (_dir, mut program) = copy_of_elsewhere();
-    if let Some(printed) = run(&mut program, "Fork", &["unlink", "hide=/proc"]) {
+    if let Some(printed) = run(&mut program, "fork", &["unlink", "hide=/proc"]) {
         assert_eq!(printed, WELL);
     }
 }
@@ -154,7 +154,7 @@ fn a_program_with_raised_privileges_is_not_executed_again() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
         program.uid(USER).gid(USER);
         let Some(printed) = run(&mut program, method, &["secure"]) else { continue };
-        assert_eq!(printed, if method == "Fork" { WELL } else { "RaisedPrivileges" }, "{method}");
+        assert_eq!(printed, if method == "fork" { WELL } else { "RaisedPrivileges" }, "{method}");
     }
 }
 
@@ -170,7 +170,7 @@ fn a_program_that_is_another_user_for_a_while_runs_main_once() {
         let (_dir, mut program) = copy_of_elsewhere();
         let printed = run(&mut program, method, &[&step]).unwrap();
         assert!(
-            printed == WELL || (method != "Fork" && printed == "RaisedPrivileges"),
+            printed == WELL || (method != "fork" && printed == "RaisedPrivileges"),
             "{method}: {printed}"
         );
     }

@@ -101,7 +101,7 @@ fn make(what: u32) -> Trouble {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// A panic while arguments are encoded is the caller's own; in a worker, it is that task's.
     fn values_that_panic_on_their_way_fail_one_task() {
         let pool = Pool::new(2)?;
@@ -120,7 +120,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn values_that_exit_on_their_way_cost_one_worker() {
         let pool = Pool::new(2)?;
         for _ in 0..3 {
@@ -228,7 +228,7 @@ fn large(len: usize) -> String {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// All above the standard streams. What comes of such a worker is open, but not what comes of others,
     /// nor that each task has an outcome.
     fn a_task_that_closes_all_descriptors_harms_its_worker_alone() {
@@ -258,7 +258,7 @@ each_start_method! {
         drop(pool);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_task_without_descriptors_left_costs_no_other() {
         let pool = Pool::new(1)?;
         assert_eq!(pool.apply(limit_descriptors())?, 1);
@@ -273,7 +273,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn tasks_that_leave_threads_behind() {
         let pool = Pool::builder().workers(2).max_tasks_per_child(5).build()?;
         assert_eq!(pool.map(start_threads, [3; 40])?, [3; 40]);
@@ -281,7 +281,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn panics_that_carry_anything() {
         let pool = Pool::new(2)?;
         for outcome in pool.map_settled(throw, [0, 1, 2]) {
@@ -293,7 +293,7 @@ each_start_method! {
         works(&pool);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn tasks_that_fork() {
         let pool = Pool::new(2)?;
         assert_eq!(pool.map(|_| fork_and_both_return(), 0..10)?, [1; 10]);
@@ -306,7 +306,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Neither signals that are ignored nor a session of its own keep a worker from ending.
     fn tasks_that_change_their_process() {
         let pool = Pool::new(2)?;
@@ -321,7 +321,7 @@ each_start_method! {
         drop(pool);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn inputs_and_closures_that_panic_while_tasks_run() {
         let stop = Stop::new()?;
         let pool = Pool::new(2)?;
@@ -344,7 +344,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// The inputs use the pool that they are for.
     fn inputs_that_use_the_pool() {
         let pool = Pool::new(1)?;
@@ -373,7 +373,7 @@ fn hang() {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// It does not end by itself, but with the pool.
     fn an_initializer_that_hangs_keeps_nobody_from_ending_the_pool() {
         for initializer in [true, false] {
@@ -391,7 +391,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_finalizer_that_panics_is_no_error() {
         let mut builder = Pool::builder();
         builder.workers(2).finalizer(throw(0));
@@ -402,7 +402,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// On the pool's own thread, which ends it and cannot wait for itself.
     fn a_pool_that_is_dropped_in_its_own_callback() {
         for turn in 0..10 {
@@ -411,7 +411,7 @@ each_start_method! {
             let (own, stop) = (Arc::clone(&pool), Stop::new()?);
             let guard = pool.lock().unwrap();
             let held = guard.as_ref().unwrap().submit(stop.hold());
-            guard.as_ref().unwrap().submit(square(3)).then(move |result| {
+            guard.as_ref().unwrap().submit(square(3)).on_done(move |result| {
                 let pool = own.lock().unwrap().take().unwrap();
                 match turn % 3 {
                     0 => drop(pool),
@@ -430,7 +430,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Of a pool that is joined in a callback of its own, the rest is done.
     fn a_pool_that_is_joined_in_its_own_callback() {
         for _ in 0..5 {
@@ -439,7 +439,7 @@ each_start_method! {
             let (tx, rx) = mpsc::channel();
             let first = pool.submit(square(1));
             let pool = Mutex::new(Some(pool));
-            first.then(move |_| {
+            first.on_done(move |_| {
                 let joined = pool.lock().unwrap().take().unwrap().join();
                 tx.send(joined.is_ok()).unwrap();
             });
@@ -450,7 +450,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn the_jobs_of_a_pool_that_was_dropped() {
         let stop = Stop::new()?;
         let pool = Pool::new(1)?;
@@ -461,14 +461,14 @@ each_start_method! {
         assert!(running.is_ready() && !running.cancel());
         assert!(matches!(running.wait(), Err(TaskError::PoolClosed { may_have_run: true, .. })));
         let (tx, rx) = mpsc::channel();
-        waiting.then(move |result| tx.send(result).unwrap());
+        waiting.on_done(move |result| tx.send(result).unwrap());
         let told = rx.recv();
         assert!(matches!(told, Ok(Err(TaskError::PoolClosed { .. }))), "{told:?}");
         map.cancel();
         assert!(map.wait().is_err());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// A copy of the program that has a pool of its original's does not end it.
     fn a_copy_of_a_program_with_a_pool_leaves_it_alone() {
         let pool = Pool::new(2)?;
@@ -489,7 +489,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// What a copy of the program asks of the pool fails, each with one error, and is nothing to the pool.
     fn a_copy_of_a_program_is_refused_by_its_pool() {
         let stop = Stop::new()?;

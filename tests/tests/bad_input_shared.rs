@@ -18,7 +18,7 @@ use offspring::sync::{
     Barrier, Condvar, Event, Mutex, Once, ReentrantLock, ReleaseError, RwLock, Semaphore,
     TryAcquireError,
 };
-use offspring::{Error, Fd, Receiver, RecvError, SendError, Sender, pipe, process};
+use offspring::{Error, Fd, Receiver, Sender, pipe, pipe::RecvError, pipe::SendError, process};
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as TextError, SeqDeserializer, U32Deserializer};
 use serde::ser::{Impossible, SerializeTuple};
@@ -185,7 +185,7 @@ fn leaves_nothing(work: impl Fn()) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn what_is_no_mutex_is_refused() {
         leaves_nothing(|| {
             let others: [Other; 4] =
@@ -194,7 +194,7 @@ each_start_method! {
         });
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn what_is_no_semaphore_is_refused() {
         leaves_nothing(|| {
             let others: [fn() -> Wrong; 3] = [small, locked, plain];
@@ -202,7 +202,7 @@ each_start_method! {
         });
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn what_is_no_shared_value_is_refused() {
         leaves_nothing(|| {
             let others: [Other; 4] =
@@ -211,7 +211,7 @@ each_start_method! {
         });
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn what_is_no_array_is_refused() {
         leaves_nothing(|| {
             let others: [Other; 3] = [(part32, OTHER), (locked, ANOTHER), (permits, ANOTHER)];
@@ -219,7 +219,7 @@ each_start_method! {
         });
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_part_beyond_its_array_is_refused() {
         leaves_nothing(|| {
             let original = {
@@ -246,7 +246,7 @@ each_start_method! {
         });
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// By a type's own `Serialize` and `Deserialize`, which need no `unsafe`.
     fn a_handle_cannot_be_made_another() {
         leaves_nothing(|| {
@@ -420,7 +420,7 @@ where
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn locks_and_memory_are_for_messages_only() {
         assert!((Some(5u32), (5u32, 6u32)).serialize(Text).is_ok());
         leaves_nothing(|| {
@@ -458,7 +458,7 @@ each_start_method! {
         let mutex = Mutex::new(())?;
         let shared = Shared::<[AtomicU8]>::from_fn(0, |_| unreachable!())?;
         let slice = SharedSlice::<u64>::from_slice(&[])?;
-        let none = SharedSlice::<u64>::from_iter(std::iter::empty())?;
+        let none = SharedSlice::<u64>::try_from_iter(std::iter::empty())?;
         let locked = Mutex::<[u64]>::zeroed(0)?;
         let rwlock = RwLock::new(())?;
         assert_eq!((shared.len(), slice.len(), none.len()), (0, 0, 0));
@@ -484,7 +484,7 @@ each_start_method! {
         assert!(split.join().freeze()?.is_empty());
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_barrier_for_nobody_and_a_semaphore_without_permits_work() {
         leaves_nothing(|| {
             let barrier = Barrier::new(0).unwrap();
@@ -508,7 +508,7 @@ each_start_method! {
             let none = Semaphore::bounded(0).unwrap();
             assert!(matches!(none.try_acquire(), Err(TryAcquireError::WouldBlock)));
             match none.release(1) {
-                Err(ReleaseError::Bounded { wanted: 1, released: 0 }) => {}
+                Err(ReleaseError::Bounded { wanted: 1, released: 0, .. }) => {}
                 other => panic!("{other:?}"),
             }
         });
@@ -550,7 +550,7 @@ fn no_room<T>(result: Result<T, Error>, bytes: usize, errno: i32) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn more_than_can_be_counted_is_too_large() {
         leaves_nothing(|| {
             for len in [usize::MAX, usize::MAX / 8] {
@@ -570,7 +570,7 @@ each_start_method! {
         });
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn more_memory_than_there_is_is_refused_at_once() {
         let bytes = 4 * total_memory();
         leaves_nothing(|| {
@@ -581,7 +581,7 @@ each_start_method! {
             no_room(Shared::<[AtomicU64]>::from_fn(bytes / 8, never), bytes, libc::ENOMEM);
             no_room(SharedMut::<u8>::zeroed(bytes), bytes, libc::ENOMEM);
             let endless = std::iter::repeat_n(1u64, bytes / 8);
-            no_room(SharedSlice::from_iter(endless), bytes, libc::ENOMEM);
+            no_room(SharedSlice::try_from_iter(endless), bytes, libc::ENOMEM);
             // To fill this memory takes longer than that.
             assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
         });
@@ -627,7 +627,10 @@ fn limit_of_file_sizes(limit: u64) {
                     ("Semaphore", Semaphore::new(1000).map(drop)),
                     ("Barrier", Barrier::new(1000).map(drop)),
                     ("SharedSlice", SharedSlice::from_slice(&values).map(drop)),
-                    ("SharedSlice of an iterator", SharedSlice::from_iter(0..1000u64).map(drop)),
+                    (
+                        "SharedSlice of an iterator",
+                        SharedSlice::try_from_iter(0..1000u64).map(drop),
+                    ),
                 ]
             });
         for (name, result) in results {
@@ -656,7 +659,7 @@ fn limit_below_any_file(limit: u64) {
                 SharedMut::<u64>::zeroed(0).map(drop),
                 SharedSlice::<u64>::from_slice(&[]).map(drop),
                 SharedSlice::from_slice(&[1u8]).map(drop),
-                SharedSlice::from_iter(std::iter::empty::<u64>()).map(drop),
+                SharedSlice::try_from_iter(std::iter::empty::<u64>()).map(drop),
             ]
         });
         for (index, result) in results.into_iter().enumerate() {
@@ -693,34 +696,34 @@ fn in_use() -> u64 {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_limit_of_file_sizes_is_no_signal() {
         limit_of_file_sizes(4096);
         limit_of_file_sizes(0);
         limit_of_file_sizes(300);
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_limit_of_no_file_size_at_all_is_no_signal() {
         limit_below_any_file(0);
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_limit_of_file_sizes_within_a_header_is_no_signal() {
         limit_below_any_file(100);
         limit_below_any_file(191);
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_semaphore_that_cannot_grow_says_so() {
         leaves_nothing(|| {
             let semaphore = Semaphore::new(1).unwrap();
             match limited(Resource::RLIMIT_FSIZE, 8192, || semaphore.release(1000)) {
-                Err(ref error @ ReleaseError::NoRoom { wanted, released, ref source }) => {
+                Err(ref error @ ReleaseError::NoRoom { wanted, released, ref source, .. }) => {
                     assert_eq!(wanted, 1000);
                     assert!(released < 128 && released > 0, "{released}");
                     assert_eq!(source.raw_os_error(), Some(libc::EFBIG), "{source}");
-                    assert!(error.to_string().contains("no room for more"), "{error}");
+                    assert!(error.to_string().contains("could not make"), "{error}");
                     assert_eq!(semaphore.available(), 1 + released);
                 }
                 other => panic!("{other:?}"),
@@ -731,7 +734,7 @@ each_start_method! {
         });
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_limit_of_address_space_is_an_error() {
         leaves_nothing(|| {
             const LEN: usize = 4 << 20;
@@ -764,7 +767,7 @@ each_start_method! {
         assert_eq!((first, more), (3, 0));
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn without_descriptors_nothing_is_made_sent_or_lost() {
         fn out_of_files<T>(result: Result<T, Error>) {
             match result {
@@ -801,18 +804,17 @@ each_start_method! {
         });
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn an_array_that_cannot_be_split_or_sent_comes_back() {
         leaves_nothing(|| {
-            let mut array = SharedMut::from_iter(0..10u64).unwrap();
+            let mut array = SharedMut::try_from_iter(0..10u64).unwrap();
             for room in 0..2 {
                 let error = match with_room(room, || array.split(2)) {
                     Err(error) => error,
                     Ok(_) => panic!("a split needs two descriptors"),
                 };
-                assert!(error.to_string().contains("could not be split"), "{error}");
-                let source = std::error::Error::source(&error).unwrap().to_string();
-                assert!(source.contains("make a pipe"), "{source}");
+                let text = error.to_string();
+                assert!(text.contains("could not be split") && text.contains("make a pipe"), "{text}");
                 array = error.into_inner();
                 assert!(array.as_mut_slice().iter().copied().eq(0..10));
             }
@@ -843,14 +845,14 @@ fn text_of<T: Debug>(result: Result<T, impl Display>) -> String {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_permit_too_many_is_refused() {
         leaves_nothing(|| {
             let bounded = Semaphore::bounded(2).unwrap();
             let other = bounded.clone();
             for too_many in [1, 3, usize::MAX] {
                 match bounded.release(too_many) {
-                    Err(ReleaseError::Bounded { wanted, released: 0 }) => assert_eq!(wanted, too_many),
+                    Err(ReleaseError::Bounded { wanted, released: 0, .. }) => assert_eq!(wanted, too_many),
                     other => panic!("{other:?}"),
                 }
             }
@@ -870,7 +872,8 @@ each_start_method! {
                 Err(ReleaseError::NoRoom { wanted: usize::MAX, released: 1, .. }) => {}
                 other => panic!("{other:?}"),
             }
-            assert!(text_of(full.release(1)).contains("0 of 1 permits released: there is no room"));
+            let text = text_of(full.release(1));
+            assert!(text.contains("0 of 1 permits released"), "{text}");
             assert_eq!(full.available(), 65_535);
             drop(full.acquire().unwrap());
         });

@@ -39,7 +39,7 @@ each_start_method! {
         for n in 0..STARTS {
             let signal = signals[n % signals.len()] as i32;
             let child = sleep().spawn()?;
-            child.signal(signal)?;
+            child.send_signal(signal)?;
             assert_eq!(child.wait()?.signal(), Some(signal));
         }
     }
@@ -93,7 +93,7 @@ each_start_method! {
         assert_eq!(zombies(), [0u32; 0]);
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_signal_to_the_group_spares_the_server_and_its_children_made_ahead() {
         setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         assert_eq!(square(3).spawn()?.join()?, 9);
@@ -114,13 +114,13 @@ each_start_method! {
     }
 
     // A fork has what its parent has, blocked signals included.
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_child_hears_the_signals_that_its_parent_has_blocked() {
         let blocked: SigSet = SENT_TO_GROUPS.into_iter().collect();
         blocked.thread_block()?; // before there is a fork server
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             let child = sleep().spawn()?;
-            child.signal(signal as i32)?;
+            child.send_signal(signal as i32)?;
             assert_eq!(child.wait()?.signal(), Some(signal as i32));
         }
     }

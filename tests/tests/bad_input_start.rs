@@ -78,9 +78,10 @@ fn all_ends() -> impl Iterator<Item = (String, Shows)> {
     ["early", "late"].into_iter().flat_map(each)
 }
 
-fn assert_died(outcome: Result<impl Sized, Error>, told: &str, how: Shows) {
+fn assert_died(outcome: Result<impl Sized, Error>, who: &str, told: &str, how: Shows) {
     match outcome.map(drop) {
-        Err(Error::DiedAtStart { pid, status: Some(status) }) => {
+        Err(Error::DiedAtStart { process, pid, status: Some(status), .. }) => {
+            assert!(process.starts_with(who), "{process}");
             assert!(pid > 1);
             assert_eq!((status.code(), status.signal()), how, "{told}");
         }
@@ -95,20 +96,20 @@ each_start_method! {
         let before = Holdings::now();
         for (told, how) in all_ends() {
             let start = Builder::new().env(VARIABLE, &told).spawn(square(3));
-            assert_died(start, &told, how);
+            assert_died(start, "square-", &told, how);
             assert_eq!(square(3).spawn()?.join()?, 9, "after {told}");
         }
         assert_eq!(Holdings::now(), before);
         assert!(offspring::active_children().is_empty());
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_fork_server_that_dies_before_it_answers_is_an_error_at_once() {
         let before = Holdings::now();
         for (told, how) in all_ends() {
             // SAFETY: this process has one thread.
             unsafe { env::set_var(VARIABLE, &told) };
-            assert_died(square(3).spawn(), &told, how);
+            assert_died(square(3).spawn(), "fork server", &told, how);
             assert_eq!(zombies(), [0u32; 0]);
         }
         // SAFETY: as above.
@@ -119,7 +120,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, fork Fork]
+    only [forkserver ForkServer, fork Fork]
     fn no_initialiser_runs_again_in_a_child_that_is_not_executed() {
         assert_eq!(square(3).spawn()?.join()?, 9);
         for (told, _) in all_ends() {
@@ -128,7 +129,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_fork_server_with_threads_is_refused_with_what_to_do_instead() {
         for place in ["early", "late"] {
             // SAFETY: this process has one thread.

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use offspring::{Error, JoinError, Process, Receiver, RecvError, SendError, Sender, pipe, process};
+use offspring::{
+    Error, JoinError, Process, Receiver, Sender, pipe, pipe::RecvError, pipe::SendError, process,
+};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -115,7 +115,7 @@ enum BarrierOutcome {
 impl From<BarrierError> for BarrierOutcome {
     fn from(error: BarrierError) -> Self {
         match error {
-            BarrierError::TimedOut => Self::TimedOut,
+            BarrierError::Timeout => Self::TimedOut,
             BarrierError::Aborted => Self::Aborted,
             BarrierError::WaiterDied => Self::WaiterDied,
             BarrierError::ActionFailed => Self::ActionFailed,
@@ -353,11 +353,13 @@ each_start_method! {
 
     only [spawn Spawn]
     fn a_timeout_is_no_shorter_than_it_is_told() {
-        let limited = Barrier::builder(2).timeout(SHORT).build().unwrap();
+        let mut builder = Barrier::builder(2);
+        builder.timeout(SHORT);
+        let limited = builder.build().unwrap();
         let plain = Barrier::new(2).unwrap();
         let expect_timeout = |wait: &dyn Fn() -> Result<_, BarrierError>| {
             let before = Instant::now();
-            assert_eq!(wait().map(drop).unwrap_err(), BarrierError::TimedOut);
+            assert_eq!(wait().map(drop).unwrap_err(), BarrierError::Timeout);
             before.elapsed()
         };
         assert!(expect_timeout(&|| limited.wait()) >= SHORT);

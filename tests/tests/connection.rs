@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use offspring::{
-    Duplex, Fd, Receiver, RecvError, RecvIntoError, SendError, Sender, TryRecvError, process,
+    Duplex, Fd, Receiver, Sender, pipe::RecvError, pipe::RecvIntoError, pipe::SendError,
+    pipe::TryRecvError, process,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tests::each_start_method;
@@ -172,7 +173,7 @@ each_start_method! {
 }
 
 each_start_method! {
-    only [forkserver Forkserver] // nothing is started
+    only [forkserver ForkServer] // nothing is started
     /// `test_sendbytes`: offset and size are a slice's.
     fn test_sendbytes_sends_any_part_the_empty_ones_included() {
         let (a, b) = offspring::duplex::<(), ()>()?;
@@ -183,7 +184,36 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
+    /// Bytes that do not wait, or not for ever.
+    fn bytes_are_sent_and_received_in_time_or_not() {
+        let short = Duration::from_millis(20);
+        let (tx, rx) = offspring::pipe::<()>()?;
+        assert!(rx.try_recv_bytes().is_err_and(|error| error.is_empty()));
+        let before = Instant::now();
+        assert!(rx.recv_bytes_timeout(short).is_err_and(|error| error.is_timeout()));
+        assert!(before.elapsed() >= short);
+        let mut sent = 0;
+        while tx.try_send_bytes(&[7; 1000]).is_ok() {
+            sent += 1;
+        }
+        assert!(tx.try_send_bytes(b"").is_err_and(|error| error.is_full()));
+        assert!(tx.send_bytes_timeout(b"", short).is_err_and(|error| error.is_timeout()));
+        for _ in 0..sent {
+            assert_eq!(rx.try_recv_bytes()?, [7; 1000]);
+        }
+        tx.send_bytes_timeout(b"last", short)?;
+        assert_eq!(rx.recv_bytes_timeout(short)?, b"last");
+
+        let (here, there) = offspring::duplex::<(), ()>()?;
+        here.try_send_bytes(b"a")?;
+        here.send_bytes_timeout(b"b", short)?;
+        assert_eq!((there.try_recv_bytes()?, there.recv_bytes_timeout(short)?), (vec![b'a'], vec![b'b']));
+        drop(here);
+        assert!(there.try_recv_bytes().is_err_and(|error| error.is_disconnected()));
+    }
+
+    only [forkserver ForkServer]
     /// `test_context`: an end is closed when its last handle is dropped.
     fn test_context_of_a_scope_closes_its_end() {
         let (a, b) = offspring::duplex::<u32, u32>()?;
@@ -373,5 +403,29 @@ each_start_method! {
         assert_eq!(near.recv()?, "foofoofoo");
         drop(here);
         child.join()?;
+    }
+}
+
+/// Passes on what it is given.
+#[process]
+fn pass(
+    ends: (Sender<u32>, Receiver<u32>, Duplex<u32, u32>),
+) -> (Sender<u32>, Receiver<u32>, Duplex<u32, u32>) {
+    ends
+}
+
+each_start_method! {
+    /// An end that comes back is the one that was sent, and no other is.
+    fn an_end_is_known_again() {
+        let (tx, rx) = offspring::pipe::<u32>()?;
+        let (here, there) = offspring::duplex::<u32, u32>()?;
+        let ends = (tx.clone(), rx.clone(), here.clone());
+        let (same_tx, same_rx, same) = pass(ends).spawn()?.join()?;
+        assert!(tx.same_channel(&same_tx) && tx.same_channel(&tx.clone()));
+        assert!(rx.same_channel(&same_rx) && rx.same_channel(&rx.clone()));
+        assert!(here.same_channel(&same) && here.same_channel(&here.clone()));
+        assert!(!here.same_channel(&there));
+        let (other_tx, other_rx) = offspring::pipe()?;
+        assert!(!tx.same_channel(&other_tx) && !rx.same_channel(&other_rx));
     }
 }

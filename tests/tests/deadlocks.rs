@@ -251,7 +251,7 @@ fn who_is_told_holds_what_it_held(by: By) -> Outcome {
     // Nor is this waiting.
     assert!(matches!(b.try_lock(), Err(TryLockError::WouldBlock)));
     let before = Instant::now();
-    assert!(matches!(b.lock_timeout(SHORT), Err(LockTimeoutError::TimedOut { .. })));
+    assert!(matches!(b.lock_timeout(SHORT), Err(LockTimeoutError::Timeout { .. })));
     assert!(before.elapsed() >= SHORT);
     assert!(matches!(a.lock(), Err(LockError::Deadlock(_)))); // a cycle of one
     drop(held);
@@ -265,7 +265,7 @@ fn who_is_told_holds_what_it_held(by: By) -> Outcome {
 fn hold_and_want_for_a_while(first: Mutex<u32>, second: Mutex<u32>, about_to: Sender<i32>) -> bool {
     let _held = first.lock().unwrap();
     about_to.send(gettid().as_raw()).unwrap();
-    matches!(second.lock_timeout(4 * SHORT), Err(LockTimeoutError::TimedOut { .. }))
+    matches!(second.lock_timeout(4 * SHORT), Err(LockTimeoutError::Timeout { .. }))
 }
 
 /// One that will give up is waited for.
@@ -285,7 +285,7 @@ fn a_wait_with_a_timeout_is_no_part(by: By) -> Outcome {
 #[process]
 fn give_up_to_write(lock: RwLock<u32>, about_to: Sender<i32>) -> bool {
     about_to.send(gettid().as_raw()).unwrap();
-    matches!(lock.write_timeout(4 * SHORT), Err(LockTimeoutError::TimedOut { .. }))
+    matches!(lock.write_timeout(4 * SHORT), Err(LockTimeoutError::Timeout { .. }))
 }
 
 /// Who is kept out by a writer that will give up waits for that one, and not for the readers whom
@@ -381,12 +381,12 @@ each_start_method! {
         let Worker::Child(stopped) = holding_and_waiting(By::Children, &want_b, &read) else {
             unreachable!()
         };
-        stopped.signal(libc::SIGSTOP)?;
+        stopped.send_signal(libc::SIGSTOP)?;
         until(|| state_of(stopped.pid()) == Some('T'));
         drop(writing);
         let reader = holding_and_waiting(By::Children, &read, &want_c);
         // This waits for the stopped one, which waits for nobody.
-        let go_on = || stopped.signal(libc::SIGCONT).unwrap();
+        let go_on = || stopped.send_signal(libc::SIGCONT).unwrap();
         let waited = while_it_waits(go_on, || b.lock().map(drop));
         waited.map_err(LockError::without_guard)?;
         drop(held_c);
@@ -421,11 +421,11 @@ each_start_method! {
         until_asleep(coming.recv()?);
         assert!(matches!(c.lock(), Err(LockError::Deadlock(_))));
         // That one does not come to know of the death before this thread waits for it.
-        next.signal(libc::SIGSTOP)?;
+        next.send_signal(libc::SIGSTOP)?;
         until(|| state_of(next.pid()) == Some('T'));
         victim.kill()?;
         victim.wait()?;
-        let go_on = || next.signal(libc::SIGCONT).unwrap();
+        let go_on = || next.send_signal(libc::SIGCONT).unwrap();
         let waited = while_it_waits(go_on, || c.lock().map(drop));
         waited.map_err(LockError::without_guard)?;
         assert_eq!(next.join()?, victim.pid());
@@ -587,7 +587,7 @@ fn a_cycle_through_two_detectors_is_not_seen(by: By) -> Outcome {
     let b = Mutex::new(0)?.detect_deadlocks(&DeadlockDetector::new()?);
     let held = a.lock().unwrap();
     let other = holding_and_waiting(by, &Want::Lock(b.clone()), &Want::Lock(a.clone()));
-    assert!(matches!(b.lock_timeout(SHORT), Err(LockTimeoutError::TimedOut { .. })));
+    assert!(matches!(b.lock_timeout(SHORT), Err(LockTimeoutError::Timeout { .. })));
     drop(held);
     assert!(other.join());
     drop(b.lock_timeout(LONG).unwrap());

@@ -23,7 +23,7 @@ fn count_descriptors(to: Sender<usize>, until: Receiver<()>) {
 
 each_start_method! {
     // A forked child has copies of all that its parent has.
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_child_fd_inflation`
     fn test_child_fd_inflation_does_not_come_of_siblings() {
         let (to, from) = offspring::pipe()?;
@@ -54,7 +54,7 @@ fn is_open(number: i32) -> bool {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_closefd`
     fn test_closefd_of_what_is_the_parents() {
         let before = inheritable()?;
@@ -220,6 +220,34 @@ each_start_method! {
     /// `test_queue_in_process`
     fn test_queue_in_process_in_a_process_without_standard_input() {
         assert_eq!(talk_without_input().spawn()?.join()?, "hellohello");
+    }
+}
+
+#[process]
+fn say() {
+    print!("out ");
+    eprint!("err ");
+}
+
+/// Its child's streams are its own, the other way round; a third child's are as they should be.
+#[process]
+fn say_crosswise() {
+    let mut builder = Builder::new();
+    builder.stdout(io::stderr()).stderr(io::stdout());
+    builder.spawn(say()).unwrap().join().unwrap();
+    builder.stdout(io::stdout()).stderr(io::stderr());
+    builder.spawn(say()).unwrap().join().unwrap();
+}
+
+each_start_method! {
+    /// A stream of this process's, for another stream of the child's: the shell's `2>&1`.
+    fn standard_streams_go_where_the_other_one_does() {
+        let mut builder = Builder::new();
+        let child = builder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn(say_crosswise())?;
+        let output = child.join_with_output()?;
+        output.result?;
+        assert_eq!(String::from_utf8(output.stdout)?, "err out ");
+        assert_eq!(String::from_utf8(output.stderr)?, "out err ");
     }
 }
 

@@ -89,7 +89,7 @@ fn all_are_released(by: By) -> Outcome {
         let stopped = |signal: libc::c_int, stopped: bool| {
             for (tid, waiter) in &waiters {
                 if let Worker::Child(child) = waiter {
-                    child.signal(signal).unwrap();
+                    child.send_signal(signal).unwrap();
                     until(|| (state_of(tid.cast_unsigned()) == Some('T')) == stopped);
                 }
             }
@@ -294,7 +294,7 @@ each_start_method! {
             daemon(use_while_signals_come(Event::new()?, Event::new()?, 1000, begun))?;
         has_begun.recv()?;
         while child.is_alive() {
-            child.signal(libc::SIGUSR1)?;
+            child.send_signal(libc::SIGUSR1)?;
         }
         child.join()?;
     }

@@ -37,7 +37,7 @@ fn work() {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn handlers_of_the_work_and_of_initialisers_run_newest_first() {
         let mut builder = Builder::new();
         let output =

@@ -10,9 +10,10 @@ use std::time::Duration;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use offspring::{Builder, JoinError, RecvError, Sender, StartMethod, Stdio, process};
+use offspring::{Builder, JoinError, Sender, StartMethod, Stdio, pipe::RecvError, process};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tests::each_start_method;
+use tests::family::not_tested;
 
 /// Panics when it is decoded.
 #[derive(Debug, Serialize)]
@@ -101,7 +102,8 @@ fn echo(pipe: offspring::Duplex<u32, u32>) {
 
 #[process]
 fn start_and_leave(pipe: offspring::Duplex<u32, u32>) {
-    Builder::new().detached(true).spawn(echo(pipe)).unwrap();
+    let child = Builder::new().detached(true).spawn(echo(pipe)).unwrap();
+    assert!(child.is_detached());
     // SAFETY: _exit has no memory effects.
     unsafe { libc::_exit(0) };
 }
@@ -132,7 +134,7 @@ each_start_method! {
         use std::os::unix::fs::PermissionsExt;
 
         if !nix::unistd::Uid::effective().is_root() {
-            eprintln!("NOT TESTED: only root can become another user");
+            not_tested("a directory that may not be searched", "only root can become another user");
             return Ok(());
         }
         let dir = tempfile::tempdir()?;
@@ -191,7 +193,7 @@ each_start_method! {
 
     fn a_fault_signal_that_somebody_sends_ends_the_child() {
         let child = sleep_long().spawn()?;
-        child.signal(libc::SIGSEGV)?;
+        child.send_signal(libc::SIGSEGV)?;
         assert_eq!(child.wait()?.signal(), Some(libc::SIGSEGV));
     }
 
@@ -204,7 +206,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn an_exit_handler_of_the_childs_can_still_send() {
         let (tx, rx) = offspring::pipe()?;
         speak_at_exit(tx).spawn()?.join()?;
@@ -219,7 +221,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_program_whose_server_and_spare_are_stopped_still_ends() {
         // The case's own end is what is watched.
         answer().spawn()?.join()?;

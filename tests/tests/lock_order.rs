@@ -344,22 +344,28 @@ fn a_poisoned_one_is_told_with_all_guards(by: By, kill: bool) -> Outcome {
             std::process::id()
         }
     };
-    let poisoned = match lock_all(&mutexes) {
-        Err(LockAllError::Poisoned(poisoned)) => poisoned,
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it is sound"),
-    };
-    assert_eq!(poisoned.holder().pid(), pid);
-    assert_eq!(poisoned.cause(), if kill { PoisonCause::Died } else { PoisonCause::Panicked });
+    let error = lock_all(&mutexes).map(drop).unwrap_err();
+    assert_eq!(error.to_string().matches(&format!("(pid {pid})")).count(), 2, "{error}");
+    let cause = if kill { PoisonCause::Died } else { PoisonCause::Panicked };
+    let poisoned = error.into_poisoned().ok_or("it is poisoned")?;
+    let [other] = poisoned.others() else { panic!("{:?}", poisoned.others()) };
+    assert_eq!((poisoned.holder().pid(), poisoned.cause()), (pid, cause));
+    assert_eq!((other.holder().pid(), other.cause()), (pid, cause));
+    assert!(poisoned.lock_name() != other.lock_name() && other.others().is_empty());
     assert!(poisoned.to_string().contains(&format!("(pid {pid})")), "{poisoned}");
     let values: Vec<_> = poisoned.get_ref().iter().map(|value| **value).collect();
     assert_eq!(values, [0, 11, 12, 3]);
     assert!(!mutexes.iter().any(is_free)); // sound ones as well
-    drop(poisoned.into_inner());
+    let told = format!("{:?}", poisoned.others());
+    let (tx, rx) = offspring::pipe()?;
+    tx.send(poisoned.without_guard())?;
+    assert_eq!(format!("{:?}", rx.recv()?.others()), told); // it crosses with all that it tells
 
     mutexes[1].clear_poison();
     drop(lock_all((&mutexes[0], &mutexes[1])).unwrap());
-    let guards = lock_all(&mutexes).unwrap_err().into_inner();
+    let poisoned = lock_all(&mutexes).unwrap_err().into_poisoned().ok_or("it is poisoned")?;
+    assert!(poisoned.others().is_empty());
+    let guards = poisoned.into_inner();
     assert_eq!(guards.len(), 4);
     mutexes[2].clear_poison();
     drop(guards);

@@ -3,17 +3,53 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::gettid;
-use offspring::sync::{Mutex, Once, OnceError, OnceLock, PoisonCause};
+use offspring::sync::{Mutex, Once, OnceError, OnceLock, PoisonCause, Semaphore};
 use offspring::{Receiver, Sender, pipe, process};
 use serde::{Deserialize, Serialize};
 use tests::crew::{By, Worker, daemon, until_asleep};
 use tests::each_start_method;
 use tests::family::until;
 
+const SHORT: Duration = Duration::from_millis(20);
+
 type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// Says who it is, waits until it is done, and gives what is counted then.
+#[process]
+fn see_it_done(once: Once, count: Mutex<u32>, about_to: Sender<i32>) -> u32 {
+    about_to.send(gettid().as_raw()).unwrap();
+    once.wait().unwrap();
+    assert!(once.wait_timeout(Duration::ZERO).unwrap());
+    *count.lock().unwrap()
+}
+
+fn work_is_waited_for(by: By) -> Outcome {
+    let (once, count) = (Once::new()?, Mutex::new(0)?);
+    let (about_to, coming) = pipe()?;
+    let before = Instant::now();
+    assert!(!once.wait_timeout(SHORT)?);
+    assert!(before.elapsed() >= SHORT);
+    let mut workers = Vec::new();
+    let mut start = || {
+        workers.push(by.start(see_it_done(once.clone(), count.clone(), about_to.clone())));
+        until_asleep(coming.recv().unwrap());
+    };
+    start(); // before anybody has begun
+    start();
+    once.call_once(|| {
+        start(); // and while somebody is at it
+        start();
+        *count.lock().unwrap() += 1;
+    })?;
+    for worker in workers {
+        assert_eq!(worker.join(), 1);
+    }
+    Ok(())
+}
 
 /// Says who it is, and counts one, if nobody has; gives what is counted then.
 #[process]
@@ -116,8 +152,18 @@ fn wait_in_vain(once: Once, about_to: Sender<i32>) -> (u32, bool, String) {
     told(&once)
 }
 
+/// As [`wait_in_vain`], of one who would not do the work itself.
+#[process]
+fn wait_to_see_in_vain(once: Once, about_to: Sender<i32>) -> (u32, bool, String) {
+    about_to.send(gettid().as_raw()).unwrap();
+    told_by(once.wait().unwrap_err())
+}
+
 fn told(once: &Once) -> (u32, bool, String) {
-    let error = once.call_once(|| unreachable!()).unwrap_err();
+    told_by(once.call_once(|| unreachable!()).unwrap_err())
+}
+
+fn told_by(error: OnceError) -> (u32, bool, String) {
     let text = error.to_string();
     let OnceError::Poisoned(poisoned) = error else { panic!("{error}") };
     (poisoned.holder().tid(), poisoned.cause() == PoisonCause::Panicked, text)
@@ -125,8 +171,19 @@ fn told(once: &Once) -> (u32, bool, String) {
 
 fn unfinished_work_is_told(by: By, ways: &[Grief]) -> Outcome {
     let once = Once::new()?;
-    for &how in ways {
+    for (turn, &how) in ways.iter().enumerate() {
         until(|| fs::read_dir("/proc/self/task").unwrap().count() == 1);
+        // Before anybody has begun, and while one is at it. (Later, it would be told of the first.)
+        let mut onlookers = Vec::new();
+        let mut look_on = || {
+            let (about_to, coming) = pipe().unwrap();
+            onlookers.push(by.start(wait_to_see_in_vain(once.clone(), about_to)));
+            until_asleep(coming.recv().unwrap());
+        };
+        if turn == 0 {
+            look_on();
+            look_on();
+        }
         let (begun, has_begun) = pipe()?;
         let (go, let_go) = pipe::<()>()?;
         let clumsy = by.start(begin(once.clone(), how, begun, let_go));
@@ -137,6 +194,7 @@ fn unfinished_work_is_told(by: By, ways: &[Grief]) -> Outcome {
             until_asleep(coming.recv().unwrap());
             waiter
         });
+        look_on();
         drop(go);
         let own = offspring::current();
         let process = if by == By::Children { "worker" } else { own.name() };
@@ -145,11 +203,12 @@ fn unfinished_work_is_told(by: By, ways: &[Grief]) -> Outcome {
             assert_eq!((culprit, panicked), (tid, how == Grief::Panic), "{text}");
             assert!(text.contains("Once") && text.contains(&process), "{text}");
         };
-        for waiter in waiters {
+        for waiter in waiters.into_iter().chain(onlookers) {
             expect(waiter.join());
         }
         clumsy.bury();
         expect(told(&once)); // as often as one comes
+        expect(told_by(once.wait().unwrap_err()));
         assert!(!once.is_completed());
     }
     let mut done = false;
@@ -175,6 +234,39 @@ fn begin_a_value(value: OnceLock<[u32; 2]>, how: Grief, begun: Sender<()>, go: R
 fn decide_next(value: OnceLock<[u32; 2]>, own: u32, about_to: Sender<i32>) -> [u32; 2] {
     about_to.send(gettid().as_raw()).unwrap();
     decide(value, own).run()
+}
+
+/// Says who it is, and has the value that another makes.
+#[process]
+fn see_the_value(value: OnceLock<[u32; 2]>, about_to: Sender<i32>) -> [u32; 2] {
+    about_to.send(gettid().as_raw()).unwrap();
+    *value.wait()
+}
+
+/// Whoever waits for a value is not told of those who did not finish, and has that of another.
+fn a_value_is_waited_for(by: By, ways: &[Grief]) -> Outcome {
+    let value = OnceLock::new()?;
+    assert_eq!(value.wait_timeout(SHORT), None);
+    let mut onlookers = Vec::new();
+    for &how in ways {
+        until(|| by == By::Threads || fs::read_dir("/proc/self/task").unwrap().count() == 1);
+        let (begun, has_begun) = pipe()?;
+        let (go, let_go) = pipe::<()>()?;
+        let clumsy = by.start(begin_a_value(value.clone(), how, begun, let_go));
+        has_begun.recv()?;
+        let (about_to, coming) = pipe()?;
+        onlookers.push(by.start(see_the_value(value.clone(), about_to)));
+        until_asleep(coming.recv()?);
+        drop(go);
+        clumsy.bury();
+        assert_eq!(value.wait_timeout(SHORT), None);
+    }
+    assert_eq!(value.set([7, 7]), Ok(()));
+    for onlooker in onlookers {
+        assert_eq!(onlooker.join(), [7, 7]);
+    }
+    assert_eq!(value.wait_timeout(Duration::ZERO), Some(&[7, 7]));
+    Ok(())
 }
 
 /// Nobody sees anything of it, and the next who comes sets it, or who waits.
@@ -217,6 +309,24 @@ each_start_method! {
         work_is_done_once(By::Threads)?;
     }
 
+    fn work_of_one_process_is_waited_for_by_others() {
+        work_is_waited_for(By::Children)?;
+    }
+
+    only [spawn Spawn]
+    fn work_of_one_thread_is_waited_for_by_others() {
+        work_is_waited_for(By::Threads)?;
+    }
+
+    fn a_value_that_processes_have_begun_is_waited_for_until_one_has_made_it() {
+        a_value_is_waited_for(By::Children, &[Grief::Kill, Grief::Panic, Grief::Exit])?;
+    }
+
+    only [spawn Spawn]
+    fn a_value_that_threads_have_begun_is_waited_for_until_one_has_made_it() {
+        a_value_is_waited_for(By::Threads, &[Grief::Panic])?;
+    }
+
     fn a_value_is_that_of_one_process() {
         a_value_is_set_once(By::Children)?;
     }
@@ -256,7 +366,12 @@ each_start_method! {
                 children.push(daemon(work).unwrap());
                 until_asleep(coming.recv().unwrap());
             }
-            for victim in children.drain(..2) {
+            for _ in 0..4 {
+                let look = see_it_done(once.clone(), count.clone(), about_to.clone());
+                children.push(daemon(look).unwrap());
+                until_asleep(coming.recv().unwrap());
+            }
+            for victim in children.drain(2..6) {
                 victim.kill().unwrap();
                 victim.wait().unwrap();
             }
@@ -279,6 +394,8 @@ each_start_method! {
             assert!(text.contains("waits for itself"), "{text}");
             assert!(text.contains(&format!("{}:{wanted}:", file!())), "{text}");
             assert!(matches!(once.call_once_force(|| unreachable!()), Err(OnceError::Deadlock(_))));
+            assert!(matches!(once.wait(), Err(OnceError::Deadlock(_))));
+            assert!(matches!(once.wait_timeout(Duration::MAX), Err(OnceError::Deadlock(_))));
         })
         .unwrap();
         assert!(once.is_completed());
@@ -289,15 +406,55 @@ each_start_method! {
         }));
         let text = *nested.unwrap_err().downcast::<String>().unwrap();
         assert!(text.contains("waits for itself"), "{text}");
-        let nested = catch_unwind(AssertUnwindSafe(|| {
-            value.get_or_init(|| {
-                value.set(1).unwrap();
-                2
-            });
+        let again: [fn(&OnceLock<i32>); 2] = [|value| value.set(1).unwrap(), |value| _ = value.wait()];
+        for again in again {
+            let nested = catch_unwind(AssertUnwindSafe(|| {
+                value.get_or_init(|| {
+                    again(&value);
+                    2
+                });
+            }));
+            assert!(nested.is_err());
+            assert_eq!(value.get(), None);
+        }
+        let made = value.try_get_or_init(|| {
+            let error = value.try_get_or_init(|| 1).unwrap_err();
+            assert!(matches!(error, OnceError::Deadlock(_)), "{error}");
+            3
+        });
+        assert_eq!(*made.unwrap(), 3);
+    }
+
+    only [spawn Spawn]
+    /// While a thread unwinds, too, work that unwinds was begun and not finished.
+    fn work_that_panics_in_a_destructor_that_runs_for_a_panic_is_told() {
+        struct OnTheWayOut<'a>(&'a Once);
+        impl Drop for OnTheWayOut<'_> {
+            fn drop(&mut self) {
+                let work = || resume_unwind(Box::new("within"));
+                assert!(catch_unwind(AssertUnwindSafe(|| self.0.call_once(work))).is_err());
+            }
+        }
+        let failed = Once::new().unwrap();
+        let unwinding = catch_unwind(AssertUnwindSafe(|| {
+            let _last = OnTheWayOut(&failed);
+            resume_unwind(Box::new("without"));
         }));
-        assert!(nested.is_err());
+        assert!(unwinding.is_err());
+        assert!(matches!(failed.wait(), Err(OnceError::Poisoned(_))));
+    }
+
+    only [spawn Spawn]
+    /// Where `get_or_init` would panic, there is a way to be told.
+    fn a_value_that_cannot_be_had_for_too_many_locks_is_an_error() {
+        let permits = Semaphore::new(2_000).unwrap();
+        let held: Vec<_> = (0..2_000).map(|_| permits.acquire().unwrap()).collect();
+        let value = OnceLock::new().unwrap();
+        assert!(matches!(value.try_get_or_init(|| 1), Err(OnceError::TooMany)));
+        assert!(catch_unwind(AssertUnwindSafe(|| *value.get_or_init(|| 1))).is_err());
         assert_eq!(value.get(), None);
-        assert_eq!(*value.get_or_init(|| 3), 3);
+        drop(held);
+        assert!(matches!(value.try_get_or_init(|| 1), Ok(1)));
     }
 }
 

@@ -7,7 +7,7 @@ use std::{fs, thread};
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::unistd::{Pid, getsid};
-use offspring::{Builder, Duplex, RecvError, Sender, duplex, pipe, process};
+use offspring::{Builder, Duplex, Sender, duplex, pipe, pipe::RecvError, process};
 use serde::{Deserialize, Serialize};
 use tests::family::{adopt_orphans, await_descendants, root, state_of, until};
 use tests::{each_start_method, pidfd};
@@ -107,7 +107,7 @@ fn end_tree(end: impl FnOnce(u32)) -> Result<(), Box<dyn std::error::Error>> {
     assert!(matches!(family.recv(), Err(RecvError::Disconnected)));
     await_descendants(); // those we were not told of, too: fork servers, children made ahead
     for member in &alive {
-        assert_eq!(offspring::wait(&[member], Duration::ZERO)?, [0]);
+        assert_eq!(offspring::wait_timeout(&[member], Duration::ZERO)?, [0]);
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ fn is_alone() -> bool {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_child_outlives_the_thread_that_started_it() {
         // The first start in this process, so that the thread starts the fork server, too.
         let (here, there) = duplex()?;

@@ -397,7 +397,7 @@ each_start_method! {
         let _held = (mutex.lock().unwrap(), reentrant.lock().unwrap(), rwlock.write().unwrap());
         macro_rules! timed_out {
             ($taken:expr) => {
-                matches!($taken, Err(LockTimeoutError::TimedOut { .. }))
+                matches!($taken, Err(LockTimeoutError::Timeout { .. }))
             };
         }
         // Whether the time was up.
@@ -408,7 +408,7 @@ each_start_method! {
             ("write", &|| timed_out!(rwlock.write_timeout(TIMEOUT))),
             ("Semaphore", &|| semaphore.acquire_timeout(TIMEOUT).is_err()),
             ("Event", &|| !event.wait_timeout(TIMEOUT)),
-            ("Barrier", &|| matches!(barrier.wait_timeout(TIMEOUT), Err(BarrierError::TimedOut))),
+            ("Barrier", &|| matches!(barrier.wait_timeout(TIMEOUT), Err(BarrierError::Timeout))),
             ("Condvar", &|| {
                 let guard = free.lock().unwrap();
                 condvar.wait_timeout_while(guard, TIMEOUT, |_| true).unwrap().1.timed_out()
@@ -483,7 +483,7 @@ each_start_method! {
                 assert_eq!((semaphore.available(), seen), (permits, permits));
             };
             let refused = |wanted| match semaphore.release(wanted) {
-                Err(ReleaseError::Bounded { wanted: told, released: 0 }) => assert_eq!(told, wanted),
+                Err(ReleaseError::Bounded { wanted: told, released: 0, .. }) => assert_eq!(told, wanted),
                 other => panic!("{other:?}"),
             };
             there_are(3);

@@ -30,7 +30,7 @@ fn times(short: usize, soak: usize) -> usize {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 1: it is told at once, with pid and signal; all others are done.
     fn a_worker_killed_in_the_middle_of_a_task_fails_that_task() {
         let stop = Stop::new()?;
@@ -57,7 +57,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// 2: idle workers, one or all of them, again and again.
     fn idle_workers_are_killed_hundreds_of_times() {
         let pool = Pool::new(3)?;
@@ -78,7 +78,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 3: one of a hundred crashes.
     fn one_crash_is_one_error() {
         let pool = Pool::new(3)?;
@@ -102,7 +102,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 10: of what cannot be encoded and decoded, `pools/errors.rs` has all; here under load, with large
     /// ones beside it.
     fn what_cannot_cross_is_an_error_of_one_task_under_load() {
@@ -112,8 +112,8 @@ each_start_method! {
         for (x, job) in (0..100).zip(jobs) {
             match job.wait() {
                 Ok(value) => assert!(x % 2 == 0 && value == Odd(x)),
-                Err(TaskError::Encode { ran: true, .. }) => assert!(x % 4 == 1),
-                Err(TaskError::Decode { ran: true, .. }) => assert!(x % 4 == 3),
+                Err(TaskError::Encode { may_have_run: true, .. }) => assert!(x % 4 == 1),
+                Err(TaskError::Decode { may_have_run: true, .. }) => assert!(x % 4 == 3),
                 Err(other) => panic!("{other}"),
             }
         }
@@ -124,7 +124,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 11: `exit`, an abort, a panic in a task are that task's.
     fn exits_and_panics_in_tasks_hang_nobody() {
         let pool = Pool::new(2)?;
@@ -140,7 +140,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 11: an initializer that fails does not have workers started for ever.
     fn a_failing_initializer_ends_the_pool_after_a_few_tries() {
         let (tell, told) = pipe()?;
@@ -154,7 +154,7 @@ each_start_method! {
         assert!((3..=6).contains(&tries), "{tries}");
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 12: with a hundred waiting, each of whom somebody waits for.
     fn everybody_who_waits_is_told_of_the_end() {
         let stop = Stop::new()?;
@@ -219,7 +219,7 @@ fn load(pool: &Pool, random: &Random) {
     for x in 0..random.below(60) {
         match random.below(5) {
             0 => drop(pool.submit(echo(text(700_000)))),
-            1 => pool.submit(square(x)).then(drop),
+            1 => pool.submit(square(x)).on_done(drop),
             2 => drop(pool.submit(nap(x % 3))),
             3 => drop(pool.submit(fail("on purpose".into()))),
             _ => drop(pool.submit(square(x))),
@@ -228,7 +228,7 @@ fn load(pool: &Pool, random: &Random) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// 13: by each way of ending it, at any moment.
     fn a_pool_under_load_is_ended_again_and_again() {
         let random = Random::new(13);
@@ -261,7 +261,7 @@ each_start_method! {
                     let own = Arc::clone(&pool);
                     let (tx, rx) = mpsc::channel();
                     let job = pool.lock().unwrap().as_ref().unwrap().submit(square(3));
-                    job.then(move |_| {
+                    job.on_done(move |_| {
                         own.lock().unwrap().take().unwrap().terminate();
                         tx.send(()).unwrap();
                     });
@@ -275,7 +275,7 @@ each_start_method! {
         assert!(slowest < PROMPT);
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// 13: and none leaves anything behind.
     fn pools_that_are_ended_leave_nothing_behind() {
         let random = Random::new(31);
@@ -292,12 +292,12 @@ each_start_method! {
         offspring::active_children();
         let after = Holdings::now();
         assert_eq!((after.descriptors, after.threads), (before.descriptors, before.threads));
-        assert!(after.children <= 2, "more than a fork server and a child made ahead: {after:?}");
+        assert!(after.children <= 3, "more than a fork server and two children made ahead: {after:?}");
         // The allocator may keep what it has mapped.
         assert!(after.mappings < before.mappings + 20, "{before:?} {after:?}");
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// 14: workers that leave after two tasks, many submits, random kills, large ones that fill what is
     /// between, and an end at random.
     fn recycling_kills_full_pipes_and_ends_at_random_stall_nothing() {
@@ -372,7 +372,7 @@ fn survive_interruption() -> Vec<u64> {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 24: Ctrl-C goes to the whole group. The program ends at once, and all workers with it, and none of
     /// them prints anything.
     fn an_interrupt_ends_the_program_and_all_workers_quietly() {
@@ -401,7 +401,7 @@ each_start_method! {
                 other => panic!("{other:?}"),
             }
             for worker in &workers {
-                assert_eq!(offspring::wait(&[worker], AMPLE)?, [0]);
+                assert_eq!(offspring::wait_timeout(&[worker], AMPLE)?, [0]);
             }
             assert!(start.elapsed() < PROMPT);
             let printed = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -412,13 +412,13 @@ each_start_method! {
         await_descendants();
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 24: and if it handles it, no worker is hurt.
     fn an_interrupt_that_is_handled_hurts_no_worker() {
         assert_eq!(survive_interruption().spawn()?.join()?, squares(10));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 25: of what runs, and by a limit; no other worker is touched.
     fn a_running_task_is_cancelled_or_timed_out_alone() {
         let stop = Stop::new()?;
@@ -444,7 +444,7 @@ each_start_method! {
         let workers: HashSet<_> = pool.map(|_| pid(), 0..300)?.into_iter().collect();
         let late = pool.submit(nap(600_000));
         let others: Vec<_> = (0..100).map(|_| pool.submit(nap(3))).collect();
-        assert!(matches!(late.wait(), Err(TaskError::TimedOut { .. })));
+        assert!(matches!(late.wait(), Err(TaskError::TimedOut(_))));
         for job in others {
             assert_eq!(job.wait()?, 3);
         }
@@ -452,7 +452,7 @@ each_start_method! {
         assert!(workers.len() <= 3);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 26: ten of endlessly many; and very many with little memory.
     fn an_endless_input_is_taken_as_it_is_needed() {
         let pool = Pool::new(2)?;
@@ -484,7 +484,7 @@ each_start_method! {
         assert!(after < before + (16 << 20), "{before} {after}");
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// 27: one bad task in each chunk, whatever their size; nothing ends early, or at the end only, but
     /// where that was asked for.
     fn one_bad_task_costs_no_other_of_its_chunk() {
@@ -506,7 +506,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// 30: as many workers as there are processors for them: by affinity here, as quotas are not ours to
     /// set everywhere.
     fn the_number_of_workers_honours_affinity_and_quota() {

@@ -253,7 +253,7 @@ fn length() -> usize {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn an_item_longer_than_32_bits_can_say_arrives() {
         let len = length();
         let queue = Queue::unbounded()?;

@@ -25,7 +25,7 @@ fn hex(bytes: &[u8]) -> String {
 /// A program that says what it was given, with this in the variable.
 fn elsewhere(marker: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_elsewhere"));
-    command.args(["Spawn", "report"]).env(MARKER, marker);
+    command.args(["spawn", "report"]).env(MARKER, marker);
     command
 }
 
@@ -223,7 +223,7 @@ fn assert_steps(method: &str, steps: &[&str], wanted: &str) {
 
 #[test]
 fn the_variable_set_within_the_program_changes_nothing() {
-    for method in ["Forkserver", "Spawn", "Fork"] {
+    for method in ["forkserver", "spawn", "fork"] {
         for marker in ["", "1", &hex(&NONCE)] {
             assert_steps(method, &[&format!("marker={marker}")], "all is well");
             assert_steps(method, &[&format!("marker-for-child={marker}")], "all is well");

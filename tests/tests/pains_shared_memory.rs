@@ -29,7 +29,7 @@ type All = (Shared<AtomicU64>, SharedSlice<u64>, Mutex<u64>, RwLock<u64>, Semaph
 fn all() -> Result<All, offspring::Error> {
     Ok((
         Shared::new(AtomicU64::new(0))?,
-        SharedSlice::from_iter(0..1000)?,
+        SharedSlice::try_from_iter(0..1000)?,
         Mutex::new(0)?,
         RwLock::new(0)?,
         Semaphore::new(2)?,
@@ -87,7 +87,7 @@ fn keep(memory: All, again: Receiver<()>, used: Sender<[u64; 3]>) {
 fn make(to: Sender<(All, SharedMut<u64>)>) {
     let memory = all().unwrap();
     use_all(&memory);
-    to.send((memory.clone(), SharedMut::from_iter(0..1000).unwrap())).unwrap();
+    to.send((memory.clone(), SharedMut::try_from_iter(0..1000).unwrap())).unwrap();
     loop {
         thread::park();
     }
@@ -514,7 +514,7 @@ fn the_records_are_of_all_kinds_and_are_checked() {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn texts_and_bytes_come_back_as_they_went_in() {
         let (mutex, rwlock) = (Mutex::new(Record::of(0))?, RwLock::new(Record::of(0))?);
         let (turn, turns) = pipe()?;
@@ -534,7 +534,7 @@ each_start_method! {
         child.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn nobody_sees_a_record_that_is_half_written() {
         let (mutex, rwlock) = (Mutex::new(Record::of(0))?, RwLock::new(Record::of(0))?);
         let (begin, done) = (Barrier::new(4)?, Event::new()?);

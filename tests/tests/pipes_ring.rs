@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use offspring::{
-    Duplex, Fd, Receiver, RecvError, SendError, SendTimeoutError, Sender, TryRecvError,
-    TrySendError, pipe, process,
+    Duplex, Fd, Receiver, Sender, pipe, pipe::RecvError, pipe::SendError, pipe::SendTimeoutError,
+    pipe::TryRecvError, pipe::TrySendError, process,
 };
 use tests::crew::{By, until_asleep};
 use tests::each_start_method;
@@ -80,7 +80,7 @@ each_start_method! {
         all_come_in_order(By::Children)?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn small_large_and_handles_come_in_order_between_threads() {
         all_come_in_order(By::Threads)?;
     }
@@ -181,7 +181,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_sender_learns_at_once_that_its_own_process_has_dropped_the_receiver() {
         for count in 0..WARM {
             let (to, from) = pipe()?;
@@ -195,7 +195,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_pipe_is_full_and_then_has_room() {
         let (to, from) = pipe()?;
         let fill = |to: &Sender<Vec<u8>>| {
@@ -227,7 +227,7 @@ each_start_method! {
         assert!(matches!(from.try_recv(), Err(TryRecvError::Empty)));
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_pipe_without_a_descriptor_for_its_memory_works() {
         // What comes from elsewhere as one descriptor.
         let (a, b) = offspring::duplex::<u64, u64>()?;
@@ -270,7 +270,7 @@ fn rings() -> Vec<i32> {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_pipe_that_is_not_used_takes_no_memory() {
         let (to, from) = pipe::<u64>()?;
         let ends = (to.clone(), from.clone());
@@ -292,7 +292,7 @@ each_start_method! {
         assert!(!is_mapped() && rings().is_empty());
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_borrowed_descriptor_is_readable_just_when_there_is_something() {
         let (to, from) = pipe::<u64>()?;
         let readable = || {
@@ -330,7 +330,7 @@ fn receive_and_be_killed(from: Receiver<(u64, u64)>) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Senders and receivers are killed and replaced; what comes here is in order all the time, and the
     /// end comes.
     fn a_storm_of_kills_leaves_the_order() {

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::libc;
+use tests::family::not_tested;
 
 #[test]
 fn a_plugin_is_refused_and_its_host_is_not_run_again() {
@@ -44,7 +45,7 @@ fn a_program_started_through_the_loader_is_refused_and_the_loader_is_not_run_aga
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let loader = maps.lines().filter_map(|line| line.split_whitespace().last());
     let Some(loader) = loader.into_iter().find(|path| path.contains("/ld-")) else {
-        return eprintln!("NOT TESTED: this program has no loader");
+        return not_tested("a start through the loader", "this program has none");
     };
     let output = std::process::Command::new(loader)
         .arg(std::env::current_exe().unwrap())

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use offspring::{Duplex, Receiver, RecvError, Sender, process};
+use offspring::{Duplex, Receiver, Sender, pipe::RecvError, process};
 use tests::each_start_method;
 
 const LONG: Duration = Duration::from_secs(600);

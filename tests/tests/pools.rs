@@ -13,6 +13,8 @@ mod closing;
 mod company;
 #[path = "pools/completion.rs"]
 mod completion;
+#[path = "pools/crossings.rs"]
+mod crossings;
 #[path = "pools/errors.rs"]
 mod errors;
 #[path = "pools/handles.rs"]

@@ -1,5 +1,6 @@
 //! A process's identity, arguments and life: Python's `_TestProcess`.
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::{Pid, gettid};
 use offspring::{
-    Builder, JoinError, Receiver, RecvError, Sender, active_children, current, parent, process,
+    Builder, Child, ChildHandle, JoinError, Receiver, Sender, active_children, current, parent,
+    pipe::RecvError, process,
 };
 use serde::{Deserialize, Serialize};
 use tests::{Holdings, each_start_method};
@@ -277,6 +279,45 @@ each_start_method! {
         found[0].terminate()?;
         assert_eq!(found[0].wait()?.signal(), Some(15));
         assert!(active_children().is_empty());
+    }
+
+    /// Two handles to one child are equal, and no others.
+    fn test_active_children_are_known_by_their_handles() {
+        let (_hold, until) = offspring::pipe()?;
+        let children = [parked(until.clone()).spawn()?, parked(until).spawn()?];
+        #[allow(clippy::mutable_key_type, reason = "what its hash is of does not change")]
+        let known: HashSet<ChildHandle> = active_children().into_iter().collect();
+        assert_eq!(known, children.iter().map(Child::handle).collect());
+        assert_eq!(known.len(), 2);
+        for child in &children {
+            let text = format!("process '{}' (pid {})", child.name(), child.pid());
+            assert_eq!((child.to_string(), child.handle().to_string()), (text.clone(), text));
+            let debug = format!("Child {{ name: {:?}, pid: {}, .. }}", child.name(), child.pid());
+            assert_eq!(format!("{child:?}"), debug);
+        }
+        children[0].kill()?;
+        let status = children[0].wait()?;
+        assert!(format!("{:?}", children[0]).contains(&format!("status: {status:?}")));
+    }
+}
+
+each_start_method! {
+    /// `join(timeout)` in Python, with what `join` gives here.
+    fn test_join_timeout_gives_the_child_back() {
+        let (hold, until) = offspring::pipe()?;
+        let child = parked(until).spawn()?;
+        assert_eq!(child.try_wait()?, None);
+        let pid = child.pid();
+        let child = child.join_timeout(Duration::ZERO).unwrap_err();
+        let child = child.join_timeout(Duration::from_millis(10)).unwrap_err();
+        assert_eq!(child.pid(), pid);
+        drop(hold);
+        assert_eq!(child.join_timeout(Duration::MAX).unwrap(), Ok(()));
+
+        let child = parked(offspring::pipe()?.1).spawn()?;
+        child.wait()?;
+        assert!(child.try_wait()?.unwrap().success());
+        assert_eq!(child.join_timeout(Duration::ZERO).unwrap(), Ok(()));
     }
 }
 

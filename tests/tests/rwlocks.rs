@@ -181,7 +181,7 @@ fn operations_beside_another(by: By) -> Outcome {
             let before = Instant::now();
             let write = lock.write_timeout(timeout).map(drop);
             timed_out(
-                write.map_err(|e| matches!(e, LockTimeoutError::TimedOut { .. })),
+                write.map_err(|e| matches!(e, LockTimeoutError::Timeout { .. })),
                 timeout,
                 before,
             );
@@ -190,7 +190,7 @@ fn operations_beside_another(by: By) -> Outcome {
             match how {
                 Use::Read => assert!(read.is_ok()),
                 Use::Write => timed_out(
-                    read.map_err(|e| matches!(e, LockTimeoutError::TimedOut { .. })),
+                    read.map_err(|e| matches!(e, LockTimeoutError::Timeout { .. })),
                     timeout,
                     before,
                 ),

@@ -13,8 +13,8 @@ use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::Pid;
 use offspring::{
-    Builder, ChildHandle, Duplex, Fd, JoinError, Receiver, Sender, TrySendError, active_children,
-    process,
+    Builder, ChildHandle, Duplex, Fd, JoinError, Receiver, Sender, active_children,
+    pipe::TrySendError, process,
 };
 use tests::each_start_method;
 
@@ -63,7 +63,7 @@ each_start_method! {
     /// `test_terminate`, with other signals.
     fn test_terminate_by_any_signal() {
         for number in [libc::SIGUSR1, libc::SIGHUP, libc::SIGABRT, libc::SIGRTMIN() + 1] {
-            assert_eq!(end(|child| child.signal(number))?.signal(), Some(number));
+            assert_eq!(end(|child| child.send_signal(number))?.signal(), Some(number));
         }
     }
 
@@ -71,7 +71,7 @@ each_start_method! {
     fn test_terminate_by_no_signal_is_refused() {
         let (hold, until) = offspring::pipe()?;
         let child = parked(until).spawn()?;
-        let error = child.signal(-1).unwrap_err();
+        let error = child.send_signal(-1).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{error}");
         drop(hold);
         child.join()?;
@@ -82,7 +82,7 @@ each_start_method! {
         let (hold, until) = offspring::pipe()?;
         let child = parked(until).spawn()?;
         drop(hold);
-        offspring::wait(&[&child], None)?; // ended, not yet reaped
+        offspring::wait(&[&child])?; // ended, not yet reaped
         child.terminate()?;
         assert_eq!(child.wait()?.code(), Some(0));
         child.terminate()?;
@@ -184,7 +184,7 @@ each_start_method! {
     fn test_poll_eintr_does_not_end_a_wait() {
         pestered(50, |until| {
             let child = parked(until).spawn().unwrap();
-            assert_eq!(offspring::wait(&[&child], None).unwrap(), [0]);
+            assert_eq!(offspring::wait(&[&child]).unwrap(), [0]);
         })?;
         pestered(50, |until| {
             let child = parked(until).spawn().unwrap();

@@ -31,10 +31,29 @@ fn report() -> (usize, u32) {
 /// `test_get_all`
 #[test]
 fn test_get_all_has_the_default_first() {
-    let [first, rest @ ..] = StartMethod::ALL;
-    assert_eq!(first, StartMethod::default());
-    assert_eq!(first, StartMethod::Forkserver);
+    let [first, rest @ ..] = StartMethod::ALL else { panic!("there is none") };
+    assert_eq!(*first, StartMethod::default());
+    assert_eq!(*first, StartMethod::ForkServer);
     assert_eq!(rest, [StartMethod::Spawn, StartMethod::Fork]);
+}
+
+/// A method is known by Python's names for them, and by no other.
+#[test]
+fn test_names_are_pythons_both_ways() {
+    let names = StartMethod::ALL.iter().map(StartMethod::to_string);
+    assert_eq!(names.collect::<Vec<_>>(), ["forkserver", "spawn", "fork"]);
+    for method in StartMethod::ALL {
+        assert_eq!(method.to_string().parse(), Ok(*method));
+        assert_eq!(serde_json::to_value(method).unwrap(), method.to_string());
+    }
+    for unknown in ["", "Fork", "fork ", "thread"] {
+        let error = unknown.parse::<StartMethod>().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{unknown}` is no start method")), "{error}");
+        assert!(
+            StartMethod::ALL.iter().all(|known| error.contains(&format!("`{known}`"))),
+            "{error}"
+        );
+    }
 }
 
 each_start_method! {
@@ -43,7 +62,7 @@ each_start_method! {
     fn test_context_of_each_method_makes_such_a_child() {
         MARK.store(1, Ordering::Relaxed);
         let own = known_method();
-        for method in StartMethod::ALL {
+        for &method in StartMethod::ALL {
             let is_copy = u32::from(method == StartMethod::Fork);
             let child = Builder::new().start_method(method).spawn(report())?;
             assert_eq!(child.join()?, (own, is_copy), "{method:?}");
@@ -53,7 +72,7 @@ each_start_method! {
 
     /// `test_set_get`
     fn test_set_get_holds_for_children() {
-        for (index, method) in StartMethod::ALL.into_iter().enumerate() {
+        for (index, method) in StartMethod::ALL.iter().copied().enumerate() {
             set_start_method(method);
             assert_eq!(start_method(), method);
             MARK.store(1, Ordering::Relaxed);
@@ -82,7 +101,7 @@ fn report_from_grandchild() -> (usize, u32) {
 #[process]
 fn pass_on(to: Sender<String>, text: String, generations: u32) {
     to.send(text.clone()).unwrap();
-    for method in StartMethod::ALL {
+    for &method in StartMethod::ALL {
         if generations > 0 {
             let work = pass_on(to.clone(), format!("{text} {method:?}"), generations - 1);
             Builder::new().start_method(method).spawn(work).unwrap().join().unwrap();
@@ -100,7 +119,7 @@ each_start_method! {
         let mut expected = BTreeSet::from(["here".to_owned()]);
         for first in StartMethod::ALL {
             expected.insert(format!("here {first:?}"));
-            let nested = StartMethod::ALL.map(|second| format!("here {first:?} {second:?}"));
+            let nested = StartMethod::ALL.iter().map(|second| format!("here {first:?} {second:?}"));
             expected.extend(nested);
         }
         assert_eq!(got, expected);
@@ -118,7 +137,7 @@ fn answer_until(last: u32, pipe: Duplex<u32, u32>) {
     }
 }
 
-/// The fork server of this process, and perhaps the child that it has made ahead.
+/// The fork server of this process, and perhaps the children that it has made ahead.
 fn helpers() -> BTreeSet<u32> {
     let is_helper = |pid: &u32| {
         fs::read_to_string(format!("/proc/{pid}/comm"))
@@ -127,11 +146,13 @@ fn helpers() -> BTreeSet<u32> {
     children_of(std::process::id()).into_iter().filter(is_helper).collect()
 }
 
-/// The fork server alone: the one that stays when the child made ahead is put to work.
+/// The fork server alone: the one that stays when the children made ahead are put to work.
 fn server() -> offspring::Result<u32> {
     report().spawn()?.wait()?;
     let before = helpers();
-    report().spawn()?.wait()?;
+    for _ in 0..2 {
+        report().spawn()?.wait()?;
+    }
     let stays: Vec<u32> = helpers().intersection(&before).copied().collect();
     assert_eq!(stays.len(), 1, "{stays:?}");
     Ok(stays[0])
@@ -142,7 +163,7 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_forkserver_sigkill`
     fn test_forkserver_sigkill_of_the_server_is_made_good() {
         let (here, there) = offspring::duplex()?;
@@ -163,7 +184,7 @@ each_start_method! {
         child.join()?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_forkserver_sigkill`, and of whatever the server has made.
     fn test_forkserver_sigkill_of_all_helpers_is_made_good() {
         for _ in 0..10 {
@@ -176,7 +197,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_forkserver_sigint`: it survives.
     fn test_forkserver_sigint_does_nothing_to_the_server() {
         let first = server()?;
@@ -266,11 +287,11 @@ each_start_method! {
     fn test_fork_is_refused_beside_other_threads() {
         let (to, from) = offspring::pipe::<()>()?;
         let other = thread::spawn(move || from.recv().is_err());
-        for method in StartMethod::ALL {
+        for &method in StartMethod::ALL {
             let outcome = Builder::new().start_method(method).spawn(report());
             match (method, outcome) {
                 (StartMethod::Fork, Err(Error::Multithreaded)) => {}
-                (StartMethod::Forkserver | StartMethod::Spawn, Ok(child)) => drop(child.join()?),
+                (StartMethod::ForkServer | StartMethod::Spawn, Ok(child)) => drop(child.join()?),
                 (_, other) => panic!("{method:?}: {other:?}"),
             }
         }
@@ -296,7 +317,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `_TestProcess` is run on threads, too.
     fn test_starting_from_many_threads_at_once() {
         thread::scope(|scope| {

@@ -53,7 +53,7 @@ macro_rules! taken {
 fn take<'a>(mutex: &'a Mutex<Ledger>, random: &Random) -> Option<Taken<MutexGuard<'a, Ledger>>> {
     match random.below(4) {
         0 => taken!(mutex.try_lock(), TryLockError::WouldBlock),
-        1 => taken!(mutex.lock_timeout(moment(random)), LockTimeoutError::TimedOut { .. }),
+        1 => taken!(mutex.lock_timeout(moment(random)), LockTimeoutError::Timeout { .. }),
         _ => taken!(mutex.lock()),
     }
 }
@@ -79,7 +79,7 @@ fn keep_locking(job: Job, mutex: Mutex<Ledger>) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn mutex() {
         let mutex = Mutex::new(Ledger::new())?;
         let (mut storm, mut told) = (Storm::new(), HashSet::new());
@@ -98,7 +98,7 @@ each_start_method! {
 fn use_reentrant(lock: &ReentrantLock<Ledger>, who: u64, random: &Random) {
     let taken = match random.below(4) {
         0 => taken!(lock.try_lock(), TryLockError::WouldBlock),
-        1 => taken!(lock.lock_timeout(moment(random)), LockTimeoutError::TimedOut { .. }),
+        1 => taken!(lock.lock_timeout(moment(random)), LockTimeoutError::Timeout { .. }),
         _ => taken!(lock.lock()),
     };
     let Some(taken) = taken else { return };
@@ -118,7 +118,7 @@ fn keep_reentering(job: Job, lock: ReentrantLock<Ledger>) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn reentrant_lock() {
         let lock = ReentrantLock::new(Ledger::new())?;
         let (mut storm, mut told) = (Storm::new(), HashSet::new());
@@ -159,7 +159,7 @@ fn keep_crossing(job: Job, locks: [Mutex<Ledger>; 2]) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Each would hang soon, were it not told.
     fn watched_mutexes() {
         let detector = DeadlockDetector::new()?;
@@ -242,7 +242,7 @@ fn keep_locking_several(job: Job, mutexes: [Mutex<Ledger>; 4]) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn several_mutexes() {
         let mutexes: Vec<_> = (0..4).map(|_| Mutex::new(Ledger::new())).collect::<Result<_, _>>()?;
         let mutexes: [_; 4] = mutexes.try_into().unwrap();
@@ -264,7 +264,7 @@ fn use_rwlock(lock: &RwLock<Ledger>, who: u64, random: &Random) {
     if random.one_in(3) {
         let taken = match random.below(4) {
             0 => taken!(lock.try_write(), TryLockError::WouldBlock),
-            1 => taken!(lock.write_timeout(moment(random)), LockTimeoutError::TimedOut { .. }),
+            1 => taken!(lock.write_timeout(moment(random)), LockTimeoutError::Timeout { .. }),
             _ => taken!(lock.write()),
         };
         if let Some(taken) = taken {
@@ -273,7 +273,7 @@ fn use_rwlock(lock: &RwLock<Ledger>, who: u64, random: &Random) {
     } else {
         let taken = match random.below(4) {
             0 => taken!(lock.try_read(), TryLockError::WouldBlock),
-            1 => taken!(lock.read_timeout(moment(random)), LockTimeoutError::TimedOut { .. }),
+            1 => taken!(lock.read_timeout(moment(random)), LockTimeoutError::Timeout { .. }),
             _ => taken!(lock.read()),
         };
         // What a writer has left who died is for the next writer.
@@ -296,7 +296,7 @@ fn keep_reading_and_writing(job: Job, lock: RwLock<Ledger>) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn rwlock() {
         let lock = RwLock::new(Ledger::new())?;
         let (mut storm, mut told) = (Storm::new(), HashSet::new());
@@ -389,12 +389,12 @@ fn rage_on_semaphore(semaphore: &Semaphore) -> Result<(), Box<dyn Error>> {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn semaphore() {
         rage_on_semaphore(&Semaphore::new(PERMITS)?)?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn bounded_semaphore() {
         let semaphore = Semaphore::bounded(PERMITS)?;
         rage_on_semaphore(&semaphore)?;
@@ -571,7 +571,7 @@ fn keep_making_or_using(job: Job, factory: Factory) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn condvar() {
         let factory = Factory::new()?;
         let mut storm = Storm::new();
@@ -642,7 +642,7 @@ fn meet_until_broken(barrier: &Barrier, passed: &AtomicUsize) -> Vec<Left> {
 const KILLED: usize = 2;
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Two who are killed, two who are not, and this thread, which comes last.
     fn barrier() {
         let barrier = Barrier::new(KILLED + 3)?;
@@ -716,7 +716,7 @@ fn keep_setting(job: Job, event: Event) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn event() {
         let event = Event::new()?;
         let mut storm = Storm::new();
@@ -770,7 +770,7 @@ fn take_part_in_doing_once(job: Job, once: Once, ledger: Shared<Ledger>) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn once() {
         let mut storm = Storm::new();
         let mut told = HashSet::new();
@@ -854,7 +854,7 @@ fn keep_living(job: Job, world: World) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn all_at_once() {
         let world = World::new()?;
         let (mut storm, mut told) = (Storm::new(), HashSet::new());

@@ -124,7 +124,7 @@ fn assert_nothing_grew(before: (usize, usize, u64), pool: &Pool) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn each_task_of_a_storm_has_one_outcome() {
         let pool = Pool::new(WORKERS)?;
         pool.map_settled(work, 0..2000);
@@ -155,7 +155,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn with_retries_all_results_of_a_storm_are_right() {
         let pool = Pool::builder().workers(WORKERS).retries(1000).build()?;
         let kills = storm(&pool, || {
@@ -176,7 +176,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Large ones, which travel beside the others.
     fn a_storm_over_large_tasks() {
         let pool = Pool::new(WORKERS)?;
@@ -204,7 +204,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Single ones, from several threads, some of which are cancelled.
     fn a_storm_over_jobs_of_many_threads() {
         let pool = Pool::new(WORKERS)?;
@@ -239,7 +239,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Workers that leave by themselves, too.
     fn a_storm_over_workers_that_come_and_go() {
         let pool = Pool::builder().workers(WORKERS).max_tasks_per_child(2).retries(1000).build()?;

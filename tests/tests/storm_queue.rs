@@ -74,7 +74,7 @@ fn get(queue: &Queue<Item>, batch: u64, random: &Random) -> Vec<Item> {
                 Err(GetTimeoutError::Timeout) => {}
                 other => return vec![other.unwrap()],
             },
-            2 => drop(offspring::wait(&[queue], None).unwrap()),
+            2 => drop(offspring::wait(&[queue]).unwrap()),
             _ if batch > 1 => return queue.get_many(batch as usize).unwrap(),
             _ => return vec![queue.get().unwrap()],
         }
@@ -264,23 +264,23 @@ fn rage(queue: Queue<Item>, batch: u64) -> Result<(), Box<dyn Error>> {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn bounded() {
         rage(Queue::bounded(64)?, 1)?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Whoever puts or gets waits for another each time.
     fn bounded_to_one() {
         rage(Queue::bounded(1)?, 1)?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn unbounded() {
         rage(Queue::unbounded()?, 1)?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Of several at once, a killed process may have had several in its hands.
     fn batches() {
         rage(Queue::bounded(64)?, 16)?;

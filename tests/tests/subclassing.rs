@@ -8,8 +8,8 @@ use std::thread;
 
 use nix::libc;
 use offspring::{
-    Builder, Duplex, Error, Fd, JoinError, Process, Receiver, RecvError, Sender, StartMethod,
-    Stdio, process,
+    Builder, Duplex, Error, Fd, JoinError, Process, Receiver, Sender, StartMethod, Stdio,
+    pipe::RecvError, process,
 };
 use tests::each_start_method;
 
@@ -151,6 +151,7 @@ each_start_method! {
         let output = builder.spawn(exit_with(3, "last words".into()))?.join_with_output()?;
         assert_eq!(output.stdout, b"last words");
         assert_eq!(output.stderr, b"last words");
+        assert_eq!(output.status.unwrap().code(), Some(3));
         assert!(matches!(output.result, Err(JoinError::Exited(exit)) if exit.code() == Some(3)));
     }
 }
@@ -210,7 +211,7 @@ each_start_method! {
         assert_eq!(said(from)?, "hook ");
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_atexit`, of work that returns. Not of a forked child: it cannot tell its own hooks
     /// from those it has from its parent, and runs none.
     fn test_atexit_hook_runs_when_the_work_returns() {

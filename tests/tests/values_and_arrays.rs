@@ -1,7 +1,7 @@
 //! Numbers, arrays and structs in shared memory, with a lock and without: Python's `_TestValue`,
 //! `_TestArray`, `_TestSharedCTypes` and `_TestHeap`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::sync::atomic::{
     AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering,
@@ -9,8 +9,8 @@ use std::sync::atomic::{
 use std::thread;
 
 use nix::libc;
-use offspring::shm::{ArrayString, Shareable, Shared, SharedMut};
-use offspring::sync::{Mutex, TryLockError};
+use offspring::shm::{ArrayString, ArrayVec, Shareable, Shared, SharedMut, SharedSlice, Zeroable};
+use offspring::sync::{Mutex, ReentrantLock, TryLockError};
 use offspring::{Process, process};
 use tests::crew::By;
 use tests::{Holdings, each_start_method};
@@ -249,7 +249,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_array_from_size`: zeros, whatever was there before.
     fn test_array_from_size_is_zeroed_on_memory_that_was_used_before() {
         for len in [10, 1_000, 100_000] {
@@ -373,6 +373,52 @@ each_start_method! {
 }
 
 /// `test_copy`
+#[derive(Debug, Clone, Copy, PartialEq, Shareable, Zeroable)]
+struct Reading<const N: usize> {
+    name: ArrayString<8>,
+    levels: ArrayVec<f64, N>,
+    at: (u64, u8),
+}
+
+/// Of all kinds of memory: what was made of zeros, and of copies.
+type Made = (
+    Mutex<[Reading<3>]>,
+    ReentrantLock<[Cell<u32>]>,
+    ReentrantLock<[u32]>,
+    SharedSlice<Reading<3>>,
+    SharedSlice<usize>,
+    Shared<[u32]>,
+);
+
+#[process]
+fn look_and_change((readings, cells, copied, sealed, squares, plain): Made) {
+    let none = Reading { name: ArrayString::new(), levels: ArrayVec::new(), at: (0, 0) };
+    let mut readings = readings.lock().unwrap();
+    assert_eq!((&*readings, &*sealed), (&[none; 100][..], &[none; 100][..]));
+    readings[99].levels.push(2.5).unwrap();
+    let cells = cells.lock().unwrap();
+    assert!(cells.len() == 5 && cells.iter().all(|cell| cell.replace(7) == 0));
+    assert_eq!((&*copied.lock().unwrap(), &*plain), (&[1, 2, 3][..], &[4, 5][..]));
+    assert_eq!(*squares, [0, 1, 4, 9]);
+}
+
+each_start_method! {
+    /// What a type can be made of, it can be made of in each kind of memory.
+    fn zeros_and_copies_of_each_kind_are_seen_elsewhere() {
+        let made: Made = (
+            Mutex::zeroed(100)?,
+            ReentrantLock::zeroed(5)?,
+            ReentrantLock::from_slice(&[1, 2, 3])?,
+            SharedSlice::zeroed(100)?,
+            SharedSlice::from_fn(4, |index| index * index)?,
+            Shared::from_slice(&[4, 5])?,
+        );
+        look_and_change(made.clone()).spawn()?.join()?;
+        assert_eq!(made.0.lock().unwrap()[99].levels, [2.5]);
+        assert!(made.1.lock().unwrap().iter().all(|cell| cell.get() == 7));
+    }
+}
+
 #[test]
 fn test_copy_is_independent_of_what_it_was_copied_from() {
     let structure = Mutex::new(Structure { x: 2, y: 5.0, z: 1 << 33 }).unwrap();
@@ -438,7 +484,7 @@ fn exit_with_memory(freed: Shared<AtomicU32>, witness: Shared<AtomicU32>) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_heap`: there are no arenas here, each piece is one of its own.
     fn test_heap_of_5000_pieces_in_any_order_leaves_nothing() {
         make_and_drop(1, 100); // whatever is made on first use
@@ -447,7 +493,7 @@ each_start_method! {
         assert_eq!(Holdings::now(), before);
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_heap`, by several threads at once.
     fn test_heap_of_many_threads_leaves_nothing() {
         let all = || {
@@ -464,7 +510,7 @@ each_start_method! {
         assert!(!left.contains("memfd:offspring-shared"), "{left}");
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_free_from_gc`: a destructor may come while other memory is being made.
     fn test_free_from_gc_while_other_memory_is_made() {
         let mut others = Vec::new();
@@ -480,7 +526,7 @@ each_start_method! {
         assert!(memory.iter().zip(0..).all(|(value, n)| value.load(Ordering::Relaxed) == n));
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_free_from_gc`: at the end of a thread, while others make more.
     fn test_free_from_gc_at_the_end_of_threads() {
         let before = tests::descriptors().len();

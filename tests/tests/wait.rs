@@ -2,10 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use offspring::{Duplex, Receiver, RecvError, Sender, Waitable, process, wait};
+use offspring::{
+    Duplex, Fd, Queue, Receiver, Sender, Waitable, pipe::RecvError, process, wait, wait_timeout,
+};
 use tests::each_start_method;
 
 const LONG: Duration = Duration::from_secs(600);
@@ -43,7 +46,7 @@ fn all_messages_come(slow: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut messages = Vec::new();
     while !receivers.is_empty() {
         let sources: Vec<&dyn Waitable> = receivers.iter().map(|from| from as _).collect();
-        let ready = wait(&sources, None)?;
+        let ready = wait(&sources)?;
         assert!(!ready.is_empty() && ready.is_sorted());
         for index in ready.into_iter().rev() {
             match receivers[index].recv() {
@@ -78,13 +81,13 @@ fn all_lines_come(slow: bool) -> Result<(), Box<dyn std::error::Error>> {
         (0..4).map(|_| write_ten(address, slow).spawn()).collect::<Result<_, _>>()?;
     let mut sockets = Vec::new();
     for _ in 0..4 {
-        assert_eq!(wait(&[&listener], None)?, [0]);
+        assert_eq!(wait(&[&listener])?, [0]);
         sockets.push((listener.accept()?.0, Vec::new()));
     }
     let mut texts = Vec::new();
     while !sockets.is_empty() {
         let sources: Vec<&dyn Waitable> = sockets.iter().map(|(socket, _)| socket as _).collect();
-        for index in wait(&sources, None)?.into_iter().rev() {
+        for index in wait(&sources)?.into_iter().rev() {
             let (socket, text) = &mut sockets[index];
             let mut part = [0; 32];
             match socket.read(&mut part)? {
@@ -121,34 +124,34 @@ each_start_method! {
 }
 
 each_start_method! {
-    only [forkserver Forkserver] // nothing is started
+    only [forkserver ForkServer] // nothing is started
     /// `test_wait_timeout`
     fn test_wait_timeout_gives_nothing_and_no_sooner() {
         let (a, b) = offspring::duplex::<u32, u32>()?;
         let (before, timeout) = (Instant::now(), Duration::from_millis(200));
-        assert_eq!(wait(&[&a, &b], timeout)?, []);
+        assert_eq!(wait_timeout(&[&a, &b], timeout)?, []);
         assert!(before.elapsed() >= timeout);
         b.send(1)?;
-        assert_eq!(wait(&[&a, &b], LONG)?, [0]);
+        assert_eq!(wait_timeout(&[&a, &b], LONG)?, [0]);
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_wait_timeout`: the longest there is.
     fn test_wait_timeout_may_be_longer_than_anything() {
         let (a, b) = offspring::duplex::<u32, u32>()?;
         b.send(1)?;
-        assert_eq!(wait(&[&a], Duration::MAX)?, [0]);
+        assert_eq!(wait_timeout(&[&a], Duration::MAX)?, [0]);
         assert!(a.poll(Duration::MAX)?);
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// `test_neg_timeout`: the shortest there is.
     fn test_neg_timeout_is_none_at_all() {
         let (a, b) = offspring::duplex::<u32, u32>()?;
-        assert_eq!(wait(&[&a], Duration::ZERO)?, []);
+        assert_eq!(wait_timeout(&[&a], Duration::ZERO)?, []);
         b.send(1)?;
-        assert_eq!(wait(&[&a], Duration::ZERO)?, [0]);
-        assert_eq!(wait(&[], Duration::ZERO)?, []);
+        assert_eq!(wait_timeout(&[&a], Duration::ZERO)?, [0]);
+        assert_eq!(wait_timeout(&[], Duration::ZERO)?, []);
     }
 }
 
@@ -159,17 +162,17 @@ each_start_method! {
         let (hold, until) = offspring::pipe()?;
         let child = parked(until).spawn()?;
         let handle = child.handle();
-        assert_eq!(wait(&[&a, &child, &b], Duration::from_millis(50))?, []);
+        assert_eq!(wait_timeout(&[&a, &child, &b], Duration::from_millis(50))?, []);
 
         drop(hold);
-        assert_eq!(wait(&[&a, &child, &b], None)?, [1]);
+        assert_eq!(wait(&[&a, &child, &b])?, [1]);
         a.send(1)?;
-        assert_eq!(wait(&[&a, &child, &b], None)?, [1, 2]);
+        assert_eq!(wait(&[&a, &child, &b])?, [1, 2]);
         b.send(1)?;
-        assert_eq!(wait(&[&a, &child, &b], LONG)?, [0, 1, 2]);
+        assert_eq!(wait_timeout(&[&a, &child, &b], LONG)?, [0, 1, 2]);
 
         child.join()?; // reaped, it is as ready as before
-        assert_eq!(wait(&[&a, &handle, &b], LONG)?, [0, 1, 2]);
+        assert_eq!(wait_timeout(&[&a, &handle, &b], LONG)?, [0, 1, 2]);
     }
 
     /// `test_wait_integer`, by a signal instead.
@@ -178,9 +181,9 @@ each_start_method! {
         let children: Vec<_> =
             (0..10).map(|_| parked(until.clone()).spawn()).collect::<Result<_, _>>()?;
         let sources: Vec<&dyn Waitable> = children.iter().map(|child| child as _).collect();
-        assert_eq!(wait(&sources, Duration::ZERO)?, []);
+        assert_eq!(wait_timeout(&sources, Duration::ZERO)?, []);
         children[7].kill()?;
-        assert_eq!(wait(&sources, None)?, [7]);
+        assert_eq!(wait(&sources)?, [7]);
         children[7].wait()?;
         for child in &children {
             child.kill()?;
@@ -188,6 +191,58 @@ each_start_method! {
         for child in &children {
             child.wait()?;
         }
-        assert_eq!(wait(&sources, None)?, (0..10).collect::<Vec<_>>());
+        assert_eq!(wait(&sources)?, (0..10).collect::<Vec<_>>());
+    }
+}
+
+/// Whether it is ready just when a source says so, for each kind of source in the list.
+fn ready(sources: &[&dyn Waitable]) -> Vec<usize> {
+    wait_timeout(sources, Duration::ZERO).unwrap()
+}
+
+#[test]
+fn what_is_behind_a_pointer_is_waited_for_as_itself() {
+    let (tx, rx) = offspring::pipe().unwrap();
+    let queue = Queue::<u32>::unbounded().unwrap();
+    let other = queue.clone();
+    let by_reference: [&Receiver<u32>; 1] = [&rx];
+    let boxed: Box<dyn Waitable> = Box::new(rx.clone());
+    let counted: Arc<dyn Waitable + Send + Sync> = Arc::new(rx.clone());
+    let items: Box<Queue<u32>> = Box::new(queue);
+    let sources: [&dyn Waitable; 4] = [&by_reference[0], &boxed, &counted, &items];
+    assert_eq!(ready(&sources), []);
+    tx.send(1).unwrap();
+    assert_eq!(ready(&sources), [0, 1, 2]);
+    assert_eq!(rx.recv().unwrap(), 1);
+    other.put(1).unwrap();
+    assert_eq!(ready(&sources), [3]);
+    assert_eq!(items.get().unwrap(), 1);
+    assert_eq!(ready(&sources), []);
+    // That nobody else has a queue is told by no descriptor.
+    drop(other);
+    assert_eq!(wait_timeout(&sources, LONG).unwrap(), [3]);
+}
+
+#[test]
+fn a_descriptor_that_can_cross_is_waited_for_as_itself() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let reader = Fd::new(reader);
+    assert_eq!(ready(&[&reader]), []);
+    writer.write_all(b"something").unwrap();
+    assert_eq!(ready(&[&reader, &&reader]), [0, 1]);
+}
+
+each_start_method! {
+    /// Sources of several kinds in one list, which is then as long as it turns out.
+    fn a_list_of_boxes_is_waited_for() {
+        let (hold, until) = offspring::pipe()?;
+        let (tx, rx) = offspring::pipe::<u32>()?;
+        let list: Vec<Box<dyn Waitable>> = vec![Box::new(parked(until).spawn()?), Box::new(rx)];
+        let sources: Vec<&dyn Waitable> = list.iter().map(|source| source as _).collect();
+        assert_eq!(ready(&sources), []);
+        drop(hold);
+        assert_eq!(wait_timeout(&sources, LONG)?, [0]);
+        tx.send(1)?;
+        assert_eq!(wait_timeout(&sources, LONG)?, [0, 1]);
     }
 }

@@ -18,40 +18,44 @@ use syn::{Fields, Generics, Ident, Member, Type, Variant, parse_quote, spanned::
 use super::model::{Body, Enum, Model};
 
 pub(super) fn model(model: &Model) -> TokenStream {
-    let Model { krate, lints, bounded, body, .. } = model;
-    let (check, fields, one_byte) = match body {
-        Body::Struct(fields) => (every_field(fields), &fields[..], None),
+    let (check, fields, one_byte) = match &model.body {
+        Body::Struct(fields) => (every_field(model, fields), &fields[..], None),
         Body::Enum(body) => (every_variant(&body.variants), &[][..], one_byte(model, body)),
         Body::Union(_) => unreachable!("refused by `check`"),
     };
-    let implementation = implementation(model, bounded, TokenStream::new());
+    let implementation = checked(model, check);
     let no_destructor = no_destructor(model, fields);
-    let ident = ident(model);
-    let (generics, args, clause) = bounded.split_for_impl();
     quote! {
         const _: () = {
             #implementation
-
-            // Not of the tokens that the derive has seen: an attribute below it may have changed
-            // the type since. In a trait, because a field's type may speak of `Self`.
-            trait __OffspringCheck {
-                fn check(&self);
-            }
-
-            #(#lints)*
-            impl #generics __OffspringCheck for #ident #args #clause {
-                fn check(&self) {
-                    fn __offspring_shareable<T: ?::core::marker::Sized + #krate::shm::Shareable>(
-                        _: *const T,
-                    ) {
-                    }
-                    #check
-                }
-            }
-
             #no_destructor
             #one_byte
         };
+    }
+}
+
+/// The implementation, and the `check` of what it vouches for.
+pub(super) fn checked(model: &Model, check: TokenStream) -> TokenStream {
+    let Model { krate, derived, lints, bounded, .. } = model;
+    let implementation = implementation(model, bounded, TokenStream::new());
+    let (ident, asked, asks) = (ident(model), derived.path(krate), derived.asks());
+    let (generics, args, clause) = bounded.split_for_impl();
+    quote! {
+        #implementation
+
+        // Not of the tokens that the derive has seen: an attribute below it may have changed the type
+        // since. In a trait, because a field's type may speak of `Self`.
+        trait __OffspringCheck {
+            fn check(&self);
+        }
+
+        #(#lints)*
+        impl #generics __OffspringCheck for #ident #args #clause {
+            fn check(&self) {
+                fn #asks<T: ?::core::marker::Sized + #asked>(_: *const T) {}
+                #check
+            }
+        }
     }
 }
 
@@ -71,22 +75,27 @@ pub(super) fn fallback(model: &Model) -> TokenStream {
     )
 }
 
-fn implementation(model: &Model, generics: &Generics, items: TokenStream) -> TokenStream {
-    let Model { krate, lints, .. } = model;
-    let ident = ident(model);
+pub(super) fn implementation(
+    model: &Model,
+    generics: &Generics,
+    items: TokenStream,
+) -> TokenStream {
+    let Model { krate, derived, lints, .. } = model;
+    let (ident, derived) = (ident(model), derived.path(krate));
     let (generics, args, clause) = generics.split_for_impl();
     quote! {
         #(#lints)*
-        unsafe impl #generics #krate::shm::Shareable for #ident #args #clause { #items }
+        unsafe impl #generics #derived for #ident #args #clause { #items }
     }
 }
 
 /// By pointers, because the fields of a packed struct cannot be borrowed.
-fn every_field(fields: &[(Member, Type)]) -> TokenStream {
+pub(super) fn every_field(model: &Model, fields: &[(Member, Type)]) -> TokenStream {
+    let asks = model.derived.asks();
     let names = fields.iter().map(|(name, _)| name);
     let checks = fields.iter().map(|(name, ty)| {
         let at = Span::call_site().located_at(ty.span());
-        quote_spanned!(at=> __offspring_shareable::<#ty>(&raw const self.#name);)
+        quote_spanned!(at=> #asks::<#ty>(&raw const self.#name);)
     });
     quote! {
         let Self { #(#names: _),* } = self;

@@ -1,5 +1,5 @@
 //! `#[derive(Shareable)]`: the same four stages as `#[process]`, and what stands in for a type with
-//! errors, in `expand`.
+//! errors, in `expand`. `zeroable` is `#[derive(Zeroable)]`, which asks another trait of the same fields.
 
 mod check;
 mod expand;
@@ -8,12 +8,15 @@ mod model;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod zeroable;
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::DeriveInput;
 
-use self::model::Model;
+pub(crate) use self::zeroable::derive as derive_zeroable;
+
+use self::model::{Model, Trait};
 
 pub(crate) fn derive(item: TokenStream) -> TokenStream {
     let input: DeriveInput = match syn::parse2(item) {
@@ -21,7 +24,7 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
         Err(error) => return error.into_compile_error(),
     };
     let (krate, option_errors) = parse::helper_options(&input.attrs);
-    let model = Model::new(krate, input);
+    let model = Model::new(krate, Trait::Shareable, input);
     let errors = check::model(&model);
     let code = match errors.is_empty() {
         true => expand::model(&model),

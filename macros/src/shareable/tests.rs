@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::parse_quote;
 
-use super::derive;
+use super::{derive, derive_zeroable};
 
 fn errors(tokens: &TokenStream) -> usize {
     tokens.to_string().matches("compile_error !").count()
@@ -246,5 +246,28 @@ fn each_wrong_option_is_told() {
             1,
             "{attrs}"
         );
+    }
+}
+
+#[test]
+fn zeros_are_asked_of_the_fields_of_a_struct_and_of_nothing_else() {
+    let expanded = derive_zeroable(quote!(
+        struct S<T>(u8, [T; 2]);
+    ));
+    assert_eq!(errors(&expanded), 0);
+    let text = expanded.to_string();
+    assert_eq!(text.matches("shm :: Zeroable for S").count(), 1, "{text}");
+    assert_eq!(text.matches("__offspring_zeroable :: <").count(), 2, "{text}");
+    assert!(!text.contains("shm :: Shareable"), "{text}");
+
+    for item in [
+        quote!(
+            enum E {
+                A,
+            }
+        ),
+        quote!(union U { a: u8 }),
+    ] {
+        assert_eq!(errors(&derive_zeroable(item.clone())), 1, "{item}");
     }
 }

@@ -11,7 +11,7 @@
 //! | test a program that starts processes | [`testing`] |
 //! | have a child that hangs or crashes | [`debugging`] |
 //!
-//! Each chapter can be read alone. All the Rust in them is compiled and run as tests.
+//! Each chapter can be read alone. All programs in them are run as tests, the Python ones as well.
 
 #[doc = include_str!("coming_from_python.md")]
 pub mod coming_from_python {}
@@ -31,6 +31,10 @@ pub mod when_a_process_dies {}
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
 
+#[expect(
+    clippy::test_attr_in_doctest,
+    reason = "these tests are run by the workspace's `guide_testing`"
+)]
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 

@@ -12,9 +12,9 @@ use crate::sys::{self, auxv, exec, lifeline, socket};
 use crate::wire::{self, RecvFailure};
 
 /// Starts a process by executing the program.
-pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
-    let Executed { pid, channel, lifeline } = execute(program, Role::Child, env)?;
-    let (pidfd, channel, lifeline) = pidfd_of_new_child(pid, channel, lifeline)?;
+pub(super) fn start(program: Program, name: &str, env: &Environment) -> Result<Started> {
+    let Executed { pid, channel, lifeline } = execute(program, Role::Child, name, env)?;
+    let (pidfd, channel, lifeline) = pidfd_of_new_child(name, pid, channel, lifeline)?;
     Ok(Started { pid, pidfd, channel, lifeline, needs_env: false, needs_dir: false })
 }
 
@@ -27,7 +27,12 @@ pub(super) struct Executed {
 }
 
 /// Executes the program in this role, and waits until it has answered.
-pub(super) fn execute(program: Program, role: Role, env: &Environment) -> Result<Executed> {
+pub(super) fn execute(
+    program: Program,
+    role: Role,
+    name: &str,
+    env: &Environment,
+) -> Result<Executed> {
     if auxv::is_secure_execution() {
         return Err(Error::RaisedPrivileges);
     }
@@ -62,7 +67,7 @@ pub(super) fn execute(program: Program, role: Role, env: &Environment) -> Result
         Ok(None) | Err(RecvFailure::Corrupt(_) | RecvFailure::DescriptorsLost) => Error::OtherBuild,
         Err(RecvFailure::Disconnected | RecvFailure::TimedOut) => {
             drop(held);
-            return Err(died_at_start(pid));
+            return Err(died_at_start(name, pid));
         }
         Err(RecvFailure::Os(error)) => Error::os("hear from a new process", error),
     };

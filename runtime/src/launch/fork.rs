@@ -14,6 +14,7 @@ use crate::wire::endpoint;
 /// Forks this process, if it has one thread.
 pub(super) fn start(
     child_main: ChildMain,
+    name: &str,
     env: &Environment,
     private: &[BorrowedFd<'_>],
 ) -> Result<Started> {
@@ -44,7 +45,7 @@ pub(super) fn start(
         }
         Ok(Some(pid)) => {
             drop((childs, tied));
-            let (pidfd, channel, lifeline) = pidfd_of_new_child(pid, parents, held)?;
+            let (pidfd, channel, lifeline) = pidfd_of_new_child(name, pid, parents, held)?;
             let needs_env = !std::env::vars_os().eq(env.iter().cloned());
             Ok(Started { pid, pidfd, channel, lifeline, needs_env, needs_dir: false })
         }

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +23,14 @@ fn server() -> MutexGuard<'static, Option<Server>> {
     SERVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What it is called in messages.
+const NAME: &str = "fork server";
+
 /// How often a server that died is replaced for one child before giving up.
 const ATTEMPTS: usize = 3;
+
+/// How many children are made ahead, at the most.
+const MOST_AHEAD: usize = 2;
 
 /// How long a server that may not be killed has to end by itself.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -40,8 +47,10 @@ struct Server {
     identity: Identity,
     /// Nobody is in its process group who has any work.
     alone: bool,
-    /// A child is being made, or waits in the socket.
-    requested: bool,
+    /// How many children are being made, or wait in the socket.
+    requested: usize,
+    /// How many there should be.
+    ahead: usize,
 }
 
 /// Why a server gave no child.
@@ -59,11 +68,20 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
         // A fork of the process that owns it, or one that has changed its user.
         *guard = None;
     }
+    let mut last = None;
     for _ in 0..ATTEMPTS {
         let is_new = guard.is_none();
         let server = match &mut *guard {
             Some(server) => server,
-            none => none.insert(Server::launch(program, &identity)?),
+            none => match Server::launch(program, &identity) {
+                Ok(server) => none.insert(server),
+                // By somebody else, as it would be later. What it does itself it would do again.
+                Err(error) if was_killed(&error) => {
+                    last = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
         };
         match server.child() {
             Ok((pid, [channel, lifeline, pidfd])) => {
@@ -79,7 +97,15 @@ pub(super) fn start(program: Program, env: &Environment) -> Result<Started> {
             Err(Lack::Child(_) | Lack::Server) => *guard = None,
         }
     }
-    Err(Error::os("keep a fork server running: it is killed each time", Errno::EPIPE))
+    Err(last.unwrap_or_else(|| {
+        Error::os("keep a fork server running: it is killed each time", Errno::EPIPE)
+    }))
+}
+
+/// Whether a server was killed before it could begin.
+fn was_killed(error: &Error) -> bool {
+    let Error::DiedAtStart { status, .. } = error else { return false };
+    status.and_then(|status| status.signal()) == Some(nix::libc::SIGKILL)
 }
 
 /// Has a child made ahead, for the next start. To be called when the last one has its work, so that
@@ -94,7 +120,7 @@ pub(crate) fn make_one_ahead() {
 ///
 /// The server's children begin with what it has itself, from the moment it was started. So call this
 /// after restricting this process in a way that they are to share: see
-/// [`StartMethod::Forkserver`](crate::StartMethod::Forkserver). Children that were started already
+/// [`StartMethod::ForkServer`](crate::StartMethod::ForkServer). Children that were started already
 /// are not touched.
 ///
 /// ```
@@ -118,10 +144,10 @@ impl Server {
     fn launch(program: Program, identity: &Identity) -> Result<Self> {
         let env = std::env::vars_os().collect();
         let dir = Directory::current();
-        let executed = execute::execute(program, Role::Server, &env)?;
+        let executed = execute::execute(program, Role::Server, NAME, &env)?;
         let pid = executed.pid;
         let (pidfd, socket, lifeline) =
-            pidfd_of_new_child(pid, executed.channel, executed.lifeline)?;
+            pidfd_of_new_child(NAME, pid, executed.channel, executed.lifeline)?;
         let identity = identity.clone();
         Ok(Self {
             socket,
@@ -132,33 +158,42 @@ impl Server {
             dir,
             identity,
             alone: true,
-            requested: false,
+            requested: 0,
+            ahead: 1,
         })
     }
 
-    /// Asks for a child, unless one is on its way.
+    /// Asks for children, unless enough are on their way.
     fn request(&mut self) {
-        // A dead server cannot be asked, but a child of its may still be there: it is received.
-        if !self.requested {
-            let asked = socket::send(self.socket.as_fd(), &[IoSlice::new(&[0])], &[], true);
-            self.requested = asked.is_ok();
+        while self.requested < self.ahead {
+            // A dead server cannot be asked, but a child of its may still be there: it is received.
+            if socket::send(self.socket.as_fd(), &[IoSlice::new(&[0])], &[], true).is_err() {
+                return;
+            }
+            self.requested += 1;
         }
     }
 
     /// The child that was made ahead, or one that is made now.
     fn child(&mut self) -> Result<(u32, [OwnedFd; 3]), Lack> {
+        let asked_before = self.requested;
+        self.request();
+        // Where starts follow each other so closely that the next child is not there in time, one more
+        // is made ahead.
+        let is_late = asked_before > 0
+            && !matches!(sys::poll::readable(self.socket.as_fd(), Wait::Never), Ok(true));
+        self.ahead = if is_late { MOST_AHEAD } else { self.ahead };
+        // What was asked for before may have failed long ago. The one after that is how it is now.
+        for _ in 0..asked_before {
+            if let (Answer::Child(pid), fds) = self.next_answer()? {
+                return Self::accept(pid, fds);
+            }
+        }
         self.request();
         match self.next_answer()? {
             (Answer::Child(pid), fds) => Self::accept(pid, fds),
-            // That was perhaps long ago. Ask again, for how it is now.
-            (Answer::Failed(_), _) => {
-                self.request();
-                match self.next_answer()? {
-                    (Answer::Child(pid), fds) => Self::accept(pid, fds),
-                    (Answer::Failed(errno), _) => {
-                        Err(Lack::Child(Error::os("fork a child in the fork server", errno)))
-                    }
-                }
+            (Answer::Failed(errno), _) => {
+                Err(Lack::Child(Error::os("fork a child in the fork server", errno)))
             }
         }
     }
@@ -167,7 +202,7 @@ impl Server {
         let mut bytes = Vec::with_capacity(Answer::LEN);
         let mut fds = Vec::new();
         let received = socket::recv(self.socket.as_fd(), &mut bytes, &mut fds, true);
-        self.requested = false;
+        self.requested = self.requested.saturating_sub(1);
         match received.map(|received| (received.fds_lost, Answer::from_bytes(&bytes))) {
             Ok((false, Some(answer))) => Ok((answer, fds)),
             Ok((true, Some(Answer::Child(pid)))) => {

@@ -5,6 +5,7 @@
 //! [`ChildMain`] with them. What it is to do comes over the channel, and what came of it goes back
 //! the same way; when the parent's end of the lifeline closes, the kernel kills it.
 //!
+//! - [`method`]: the ways there are
 //! - [`reentry`]: what an executed copy of the program does before `main`
 //! - [`execute`]: the other side of that: executing the program, and the handshake
 //! - [`server`], [`forkserver`]: the fork server, from inside and from outside
@@ -22,55 +23,14 @@ use crate::sys;
 mod execute;
 mod fork;
 mod forkserver;
+mod method;
 pub(crate) mod reentry;
 mod server;
 
 pub use forkserver::end_fork_server;
 pub(crate) use forkserver::make_one_ahead;
+pub use method::{ParseStartMethodError, StartMethod};
 pub(crate) use reentry::check_entered as check;
-
-/// How a child process is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum StartMethod {
-    /// A small, single-threaded copy of this program forks the children. It is started on first
-    /// use.
-    ///
-    /// The default: fast whatever the size of this process, and safe whatever threads it has.
-    /// Children get this process's arguments, environment, working directory and standard streams
-    /// as they are now, and are in its process group. If this process has changed its user, groups,
-    /// root directory or session, or has given up gaining privileges, it gets a new server first. Everything
-    /// else is as it was when the server started: resource limits, scheduling, the file mode mask
-    /// (umask), cgroup, namespaces, capabilities, and sandboxes (seccomp, Landlock). After changing
-    /// one of these, call [`end_fork_server`].
-    #[default]
-    Forkserver,
-    /// The program is executed anew for each child.
-    ///
-    /// The most isolated, and some ten times slower to start: the child has its own memory layout
-    /// and every property of this process as it is now. Python's `spawn`.
-    Spawn,
-    /// This process is forked.
-    ///
-    /// The child begins as a copy of everything this process has, its memory and its descriptors
-    /// included. Refused with [`Error::Multithreaded`] while this process has other threads, and
-    /// slow when it has much memory. The exit handlers that this process has registered do not run
-    /// in the child, unless its work calls `exit`.
-    Fork,
-}
-
-impl StartMethod {
-    /// All start methods, the default first. Python's `get_all_start_methods`.
-    pub const ALL: [Self; 3] = [Self::Forkserver, Self::Spawn, Self::Fork];
-
-    pub(crate) fn from_index(index: u8) -> Self {
-        Self::ALL.get(usize::from(index)).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn index(self) -> u8 {
-        Self::ALL.iter().position(|&method| method == self).unwrap_or(0) as u8
-    }
-}
 
 /// What ties a child to its parent.
 #[derive(Debug)]
@@ -122,18 +82,19 @@ pub(crate) struct Program {
 
 /// Makes a process that waits for its instructions.
 ///
-/// `private` are descriptors that the caller holds for the moment, and that a fork of this process
+/// `name` is what it will be called. `private` are descriptors that the caller holds for the moment, and that a fork of this process
 /// must not hold as well.
 pub(crate) fn start(
     method: StartMethod,
     program: Program,
+    name: &str,
     env: &Environment,
     private: &[BorrowedFd<'_>],
 ) -> Result<Started> {
     match method {
-        StartMethod::Forkserver => forkserver::start(program, env),
-        StartMethod::Spawn => execute::start(program, env),
-        StartMethod::Fork => fork::start(program.child_main, env, private),
+        StartMethod::ForkServer => forkserver::start(program, env),
+        StartMethod::Spawn => execute::start(program, name, env),
+        StartMethod::Fork => fork::start(program.child_main, name, env, private),
     }
 }
 
@@ -142,6 +103,7 @@ pub(crate) fn start(
 /// The number can be trusted if the child still lives after the descriptor was opened: it was
 /// never free in between. It lives as long as its end of the channel is open.
 fn pidfd_of_new_child(
+    name: &str,
     pid: u32,
     channel: OwnedFd,
     lifeline: OwnedFd,
@@ -149,7 +111,7 @@ fn pidfd_of_new_child(
     let pidfd = sys::pidfd::open(pid);
     if sys::socket::is_hung_up(channel.as_fd()) {
         drop(lifeline);
-        return Err(died_at_start(pid));
+        return Err(died_at_start(name, pid));
     }
     match pidfd {
         Ok(pidfd) => Ok((pidfd, channel, lifeline)),
@@ -162,6 +124,7 @@ fn pidfd_of_new_child(
 }
 
 /// Reaps a child that ended before it could be given any work.
-fn died_at_start(pid: u32) -> Error {
-    Error::DiedAtStart { pid, status: sys::pidfd::await_and_reap_by_number(pid).ok().flatten() }
+fn died_at_start(name: &str, pid: u32) -> Error {
+    let status = sys::pidfd::await_and_reap_by_number(pid).ok().flatten();
+    Error::DiedAtStart { process: name.into(), pid, status }
 }

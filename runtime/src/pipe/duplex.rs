@@ -1,7 +1,6 @@
 //! One end of a two-way pipe.
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -14,7 +13,9 @@ use super::errors::{
     RecvError, RecvIntoError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
     TrySendError,
 };
+use super::iter::{IntoIter, Iter, Results, TryIter};
 use super::receiver;
+use crate::error::Result;
 use crate::sys::poll::Wait;
 
 /// One end of a two-way pipe, from [`duplex`](crate::duplex): sends values of type `S`, receives
@@ -86,6 +87,44 @@ impl<S, R: DeserializeOwned> Duplex<S, R> {
     pub fn recv_timeout(&self, timeout: Duration) -> Result<R, RecvTimeoutError> {
         Ok(self.end.recv(Wait::at_most(timeout))?)
     }
+
+    /// Receives values until the end of the stream, waiting for each; where an error must not pass for
+    /// that end, use [`results`](Self::results). See [`Receiver::iter`](crate::Receiver::iter).
+    ///
+    /// ```
+    /// use offspring::{Duplex, process};
+    ///
+    /// #[process]
+    /// fn double(numbers: Duplex<u64, u32>) {
+    ///     for number in &numbers {
+    ///         numbers.send(u64::from(number) * 2).unwrap();
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (here, there) = offspring::duplex()?;
+    /// let child = double(there).spawn()?;
+    /// here.send(21)?;
+    /// assert_eq!(here.recv()?, 42);
+    /// drop(here); // the end of the child's stream
+    /// child.join()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn iter(&self) -> Iter<'_, R> {
+        Iter::new(&self.end)
+    }
+
+    /// As [`iter`](Self::iter), with the errors: see [`Receiver::results`](crate::Receiver::results).
+    pub fn results(&self) -> Results<'_, R> {
+        Results::new(&self.end)
+    }
+
+    /// Receives the values that are there now, and ends when there is none: see
+    /// [`Receiver::try_iter`](crate::Receiver::try_iter).
+    pub fn try_iter(&self) -> TryIter<'_, R> {
+        TryIter::new(&self.end)
+    }
 }
 
 impl<S, R> Duplex<S, R> {
@@ -97,12 +136,50 @@ impl<S, R> Duplex<S, R> {
         self.end.send_bytes(bytes, Wait::Forever).map_err(|problem| SendError::new((), problem))
     }
 
+    /// Sends plain bytes if there is room for them now.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn try_send_bytes(&self, bytes: &[u8]) -> Result<(), TrySendError<()>> {
+        self.end.send_bytes(bytes, Wait::Never).map_err(|problem| TrySendError::new((), problem))
+    }
+
+    /// Sends plain bytes if there is room for them before `timeout` has passed.
+    ///
+    /// # Errors
+    /// As [`send_timeout`](Self::send_timeout).
+    pub fn send_bytes_timeout(
+        &self,
+        bytes: &[u8],
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError<()>> {
+        self.end
+            .send_bytes(bytes, Wait::at_most(timeout))
+            .map_err(|problem| SendTimeoutError::new((), problem))
+    }
+
     /// Receives one message of plain bytes.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        receiver::recv_bytes(&self.end)
+        receiver::recv_bytes(&self.end, Wait::Forever)
+    }
+
+    /// Receives one message of plain bytes if there is one now.
+    ///
+    /// # Errors
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_recv_bytes(&self) -> Result<Vec<u8>, TryRecvError> {
+        receiver::recv_bytes(&self.end, Wait::Never)
+    }
+
+    /// Receives one message of plain bytes if one comes before `timeout` has passed.
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvTimeoutError> {
+        receiver::recv_bytes(&self.end, Wait::at_most(timeout))
     }
 
     /// Receives one message of plain bytes into the beginning of `buffer`, and says how long it is.
@@ -117,9 +194,32 @@ impl<S, R> Duplex<S, R> {
     /// `timeout`; says whether that is so. Python's `poll(timeout)`.
     ///
     /// # Errors
-    /// If the system refuses.
-    pub fn poll(&self, timeout: Duration) -> io::Result<bool> {
-        self.end.poll(timeout)
+    /// [`Error::Os`](crate::Error::Os) if the system refuses.
+    pub fn poll(&self, timeout: Duration) -> Result<bool> {
+        receiver::poll(&self.end, timeout)
+    }
+
+    /// Whether the other is a handle to the same end of the same pipe.
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.end.is_same(&other.end)
+    }
+}
+
+impl<S, R: DeserializeOwned> IntoIterator for Duplex<S, R> {
+    type Item = R;
+    type IntoIter = IntoIter<R>;
+
+    fn into_iter(self) -> IntoIter<R> {
+        IntoIter::new(self.end)
+    }
+}
+
+impl<'a, S, R: DeserializeOwned> IntoIterator for &'a Duplex<S, R> {
+    type Item = R;
+    type IntoIter = Iter<'a, R>;
+
+    fn into_iter(self) -> Iter<'a, R> {
+        self.iter()
     }
 }
 

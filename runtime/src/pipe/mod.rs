@@ -1,20 +1,35 @@
 //! Pipes: typed messages between processes, and between threads.
 //!
-//! - [`end`]: one end of a pipe, untyped: sending, receiving, and how it crosses to another process
-//! - [`memory`]: what both ends share: for each direction a ring
-//! - [`bell`]: what makes the socket readable while there is something in the ring
-//! - [`sender`], [`receiver`], [`mod@duplex`]: the typed faces of an end
-//! - [`errors`]: what can go wrong with each operation, and what it gives back
+//! [`pipe()`] and [`duplex()`] make them; [`Sender`], [`Receiver`] and [`Duplex`] are their ends. All five are at
+//! the crate's root as well; what can go wrong with each operation, and the iterators, are here.
+//!
+//! | Python | here |
+//! |---|---|
+//! | `Pipe(duplex=False)`, `Pipe()` | [`pipe()`], [`duplex()`] |
+//! | `send`, `recv` | [`send`](Sender::send), [`recv`](Receiver::recv) |
+//! | `poll(timeout)` | [`poll`](Receiver::poll), [`try_recv`](Receiver::try_recv), [`recv_timeout`](Receiver::recv_timeout) |
+//! | `send_bytes`, `recv_bytes`, `recv_bytes_into` | the same |
+//! | `EOFError`, `BrokenPipeError` | [`RecvError::Disconnected`], [`SendError::Disconnected`] |
+//! | `connection.wait` | [`wait`](crate::wait()) |
+//!
+//! How it works is told in the [repository](https://github.com/offspring-rs/offspring/blob/main/runtime/src/pipe/README.md).
 
+// end: one end, untyped, and how it crosses to another process; sending, receiving: what it does; memory:
+// what both ends share: for each direction a ring; bell: what makes the socket readable while there is
+// something in the ring; sender, receiver, duplex: the typed faces of an end; iter: values one after the
+// other; errors: what each operation gives back.
 use std::io;
 
 mod bell;
 mod duplex;
 mod end;
 mod errors;
+mod iter;
 mod memory;
 mod receiver;
+mod receiving;
 mod sender;
+mod sending;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +38,8 @@ pub use errors::{
     RecvError, RecvIntoError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError,
     TrySendError,
 };
-pub use receiver::{IntoIter, Iter, Receiver};
+pub use iter::{IntoIter, Iter, Results, TryIter};
+pub use receiver::Receiver;
 pub use sender::Sender;
 
 use crate::error::{Error, Result};

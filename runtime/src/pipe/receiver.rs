@@ -10,7 +10,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::end::{End, Face};
-use super::errors::{RecvError, RecvIntoError, RecvTimeoutError, TryRecvError};
+use super::errors::{RecvError, RecvIntoError, RecvProblem, RecvTimeoutError, TryRecvError};
+use super::iter::{IntoIter, Iter, Results, TryIter};
+use crate::error::{Error, Result};
 use crate::sys::poll::Wait;
 
 /// The receiving end of a [`pipe`](crate::pipe()): receives values of type `T`.
@@ -55,11 +57,46 @@ impl<T: DeserializeOwned> Receiver<T> {
         Ok(self.end.recv(Wait::at_most(timeout))?)
     }
 
-    /// Receives values until the end of the stream, waiting for each.
+    /// Receives values until the end of the stream, waiting for each; where an error must not pass for
+    /// that end, use [`results`](Self::results).
     ///
-    /// It also ends at an error; [`Iter::error`] then tells which.
+    /// For it ends at an error as well; [`Iter::error`] then tells which.
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter { receiver: self, error: None }
+        Iter::new(&self.end)
+    }
+
+    /// As [`iter`](Self::iter), with the errors: each is an item, and what comes after it is received.
+    ///
+    /// It ends at the end of the stream; also after an error that is not of one message alone
+    /// ([`Os`](RecvError::Os)), which would come again and again.
+    ///
+    /// ```
+    /// let (tx, rx) = offspring::pipe::<u32>()?;
+    /// tx.send(1).unwrap();
+    /// tx.send_bytes(b"no number").unwrap();
+    /// tx.send(2).unwrap();
+    /// drop(tx);
+    ///
+    /// let (good, bad): (Vec<_>, Vec<_>) = rx.results().partition(|result| result.is_ok());
+    /// assert_eq!((good.len(), bad.len()), (2, 1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn results(&self) -> Results<'_, T> {
+        Results::new(&self.end)
+    }
+
+    /// Receives the values that are there now, and ends when there is none: it does not wait.
+    ///
+    /// It also ends at an error; [`TryIter::error`] then tells which.
+    ///
+    /// ```
+    /// let (tx, rx) = offspring::pipe()?;
+    /// (1..=3).for_each(|n| tx.send(n).unwrap());
+    /// assert_eq!(rx.try_iter().sum::<u32>(), 6); // though the sender is still there
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter::new(&self.end)
     }
 }
 
@@ -69,7 +106,23 @@ impl<T> Receiver<T> {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        recv_bytes(&self.end)
+        recv_bytes(&self.end, Wait::Forever)
+    }
+
+    /// Receives one message of plain bytes if there is one now.
+    ///
+    /// # Errors
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_recv_bytes(&self) -> Result<Vec<u8>, TryRecvError> {
+        recv_bytes(&self.end, Wait::Never)
+    }
+
+    /// Receives one message of plain bytes if one comes before `timeout` has passed.
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Self::recv_timeout).
+    pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvTimeoutError> {
+        recv_bytes(&self.end, Wait::at_most(timeout))
     }
 
     /// Receives one message of plain bytes into the beginning of `buffer`, and says how long it is.
@@ -86,21 +139,37 @@ impl<T> Receiver<T> {
     /// With several receivers, another may be quicker to receive it.
     ///
     /// # Errors
-    /// If the system refuses.
-    pub fn poll(&self, timeout: Duration) -> io::Result<bool> {
-        self.end.poll(timeout)
+    /// [`Error::Os`] if the system refuses.
+    pub fn poll(&self, timeout: Duration) -> Result<bool> {
+        poll(&self.end, timeout)
+    }
+
+    /// Whether the other receives from the same pipe.
+    ///
+    /// ```
+    /// let (_tx, rx) = offspring::pipe::<u32>()?;
+    /// assert!(rx.same_channel(&rx.clone()));
+    /// assert!(!rx.same_channel(&offspring::pipe()?.1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.end.is_same(&other.end)
     }
 }
 
-pub(super) fn recv_bytes(end: &End) -> Result<Vec<u8>, RecvError> {
-    end.recv_bytes(Wait::Forever, copy)?
+pub(super) fn poll(end: &End, timeout: Duration) -> Result<bool> {
+    end.poll(timeout).map_err(|error| Error::os("wait for a message", error))
+}
+
+pub(super) fn recv_bytes<E: From<RecvProblem>>(end: &End, wait: Wait) -> Result<Vec<u8>, E> {
+    Ok(end.recv_bytes(wait, copy)??)
 }
 
 /// A copy, or an error where there is no memory for one: a sealed file may be larger than that.
-fn copy(bytes: &[u8]) -> Result<Vec<u8>, RecvError> {
+fn copy(bytes: &[u8]) -> Result<Vec<u8>, RecvProblem> {
     let mut vec = Vec::new();
     vec.try_reserve_exact(bytes.len())
-        .map_err(|_| RecvError::Os(io::ErrorKind::OutOfMemory.into()))?;
+        .map_err(|_| RecvProblem::Os(io::ErrorKind::OutOfMemory.into()))?;
     vec.extend_from_slice(bytes);
     Ok(vec)
 }
@@ -115,73 +184,12 @@ pub(super) fn recv_bytes_into(end: &End, buffer: &mut [u8]) -> Result<usize, Rec
     })?
 }
 
-/// The values of a [`Receiver`], until the end of its stream: from [`Receiver::iter`].
-///
-/// It also ends at a message that is lost or cannot be decoded. Where that must not pass for the end
-/// of the stream, ask [`error`](Self::error) afterwards, or call [`Receiver::recv`] in a loop.
-#[derive(Debug)]
-#[must_use = "an iterator receives nothing until it is asked"]
-pub struct Iter<'a, T> {
-    receiver: &'a Receiver<T>,
-    error: Option<RecvError>,
-}
-
-impl<T> Iter<'_, T> {
-    /// The error that ended it, if it was not the end of the stream.
-    pub fn error(&self) -> Option<&RecvError> {
-        self.error.as_ref()
-    }
-}
-
-impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        next(self.receiver, &mut self.error)
-    }
-}
-
-/// The next value, or the reason why there is none, unless it is the end of the stream.
-fn next<T: DeserializeOwned>(receiver: &Receiver<T>, error: &mut Option<RecvError>) -> Option<T> {
-    match receiver.recv() {
-        Ok(value) => Some(value),
-        Err(RecvError::Disconnected) => None,
-        Err(other) => {
-            *error = Some(other);
-            None
-        }
-    }
-}
-
-/// The values of a [`Receiver`], which it owns: otherwise as [`Iter`].
-#[derive(Debug)]
-#[must_use = "an iterator receives nothing until it is asked"]
-pub struct IntoIter<T> {
-    receiver: Receiver<T>,
-    error: Option<RecvError>,
-}
-
-impl<T> IntoIter<T> {
-    /// The error that ended it, if it was not the end of the stream.
-    pub fn error(&self) -> Option<&RecvError> {
-        self.error.as_ref()
-    }
-}
-
-impl<T: DeserializeOwned> Iterator for IntoIter<T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        next(&self.receiver, &mut self.error)
-    }
-}
-
 impl<T: DeserializeOwned> IntoIterator for Receiver<T> {
     type Item = T;
     type IntoIter = IntoIter<T>;
 
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter { receiver: self, error: None }
+        IntoIter::new(self.end)
     }
 }
 

@@ -67,6 +67,48 @@ impl<T> Sender<T> {
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError<()>> {
         self.end.send_bytes(bytes, Wait::Forever).map_err(|problem| SendError::new((), problem))
     }
+
+    /// Sends plain bytes as one message if there is room for it now.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    ///
+    /// ```
+    /// let (tx, rx) = offspring::pipe::<()>()?;
+    /// while tx.try_send_bytes(b"some more").is_ok() {}
+    /// assert!(tx.try_send_bytes(b"too much").is_err_and(|error| error.is_full()));
+    /// assert_eq!(rx.recv_bytes()?, b"some more");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_send_bytes(&self, bytes: &[u8]) -> Result<(), TrySendError<()>> {
+        self.end.send_bytes(bytes, Wait::Never).map_err(|problem| TrySendError::new((), problem))
+    }
+
+    /// Sends plain bytes as one message if there is room for it before `timeout` has passed.
+    ///
+    /// # Errors
+    /// As [`send_timeout`](Self::send_timeout).
+    pub fn send_bytes_timeout(
+        &self,
+        bytes: &[u8],
+        timeout: Duration,
+    ) -> Result<(), SendTimeoutError<()>> {
+        self.end
+            .send_bytes(bytes, Wait::at_most(timeout))
+            .map_err(|problem| SendTimeoutError::new((), problem))
+    }
+
+    /// Whether the other sends into the same pipe.
+    ///
+    /// ```
+    /// let (tx, _rx) = offspring::pipe::<u32>()?;
+    /// assert!(tx.same_channel(&tx.clone()));
+    /// assert!(!tx.same_channel(&offspring::pipe()?.0));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn same_channel(&self, other: &Self) -> bool {
+        self.end.is_same(&other.end)
+    }
 }
 
 impl<T> Clone for Sender<T> {

@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use std::slice;
+use std::{io, slice};
 
 use super::CHUNK_MAX;
 use crate::error::{Error, Result};
@@ -84,7 +84,11 @@ impl Arena {
         if end > self.allocated {
             let allocated = end.next_power_of_two();
             if allocated > Store::MAX {
-                return Err(Error::TooLarge { what: "bytes in a pool", len: end, max: Store::MAX });
+                return Err(Error::TooLarge {
+                    what: "bytes in a pool".into(),
+                    len: end,
+                    max: Store::MAX,
+                });
             }
             self.store.grow(self.allocated, allocated)?;
             self.allocated = allocated;
@@ -120,11 +124,11 @@ impl Arena {
 pub(super) struct Reader(pub(super) Store);
 
 impl Reader {
-    /// The bytes of a chunk that this worker has claimed; `None` if there are none.
-    pub(super) fn bytes(&self, at: usize, len: usize) -> Option<&[u8]> {
-        let start = self.0.at(at, len).ok()?;
+    /// The bytes of a chunk that this worker has claimed.
+    pub(super) fn bytes(&self, at: usize, len: usize) -> io::Result<&[u8]> {
+        let start = self.0.at(at, len)?;
         // SAFETY: so much is mapped there; the parent does not write to the block until this worker
         // says that it is through with the chunk, or has died.
-        Some(unsafe { slice::from_raw_parts(start.as_ptr(), len) })
+        Ok(unsafe { slice::from_raw_parts(start.as_ptr(), len) })
     }
 }

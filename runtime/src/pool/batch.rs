@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
+use super::CHUNK_MAX;
 use super::desk::next_reply;
 use super::error::{Task, TaskError};
 use super::worker::next_task;
@@ -16,11 +17,13 @@ const CHUNK_TIME: f64 = 200_000.0;
 const CHUNK_TIME_MIN: f64 = 20_000.0;
 /// The most tasks in a chunk whose size is ours to choose.
 const CHUNK_COUNT: f64 = 16_384.0;
+/// So many tasks wait beside the arena, at the most: each has descriptors.
+const PACKAGES_MAX: usize = 16;
 
 /// Tasks that are not on the board, in the order of their inputs.
 #[derive(Debug)]
 pub(super) enum Segment {
-    /// Tasks one after the other, each with its length before it.
+    /// Tasks one after the other, each with its length before it, and nothing behind them.
     Plain {
         /// Which input the first of them is for.
         first: usize,
@@ -49,6 +52,19 @@ impl Segment {
             Self::Plain { count, .. } => *count as usize,
             Self::Beside { .. } => 1,
         }
+    }
+
+    /// How many bytes its tasks have.
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain { bytes, at, .. } => bytes.len() - at,
+            Self::Beside { package, .. } => package.len(),
+        }
+    }
+
+    /// How many descriptors of this process it holds, more or less.
+    fn packages(&self) -> usize {
+        usize::from(matches!(self, Self::Beside { .. }))
     }
 }
 
@@ -101,27 +117,45 @@ impl Inbox {
         self.len
     }
 
-    /// Passes everything on, with the index of its input.
-    pub(super) fn each(
-        self,
-        mut value: impl FnMut(usize, &[u8], Vec<OwnedFd>),
-        mut failed: impl FnMut(usize, TaskError),
-    ) {
-        let mut rest = &self.values[..];
-        for (mut index, len) in self.runs {
-            let (mut run, after) = rest.split_at(len);
+    /// Passes everything on, and is empty then; it keeps its room.
+    #[inline]
+    pub(super) fn drain(&mut self, mut came: impl FnMut(Came<'_>)) {
+        // Taken, so that it is empty if a user's `Deserialize` panics.
+        let mut own = std::mem::take(self);
+        let mut rest = &own.values[..];
+        for (first, len) in own.runs.drain(..) {
+            let (run, after) = rest.split_at(len);
             rest = after;
-            while let Some((_, bytes)) = next_reply(&mut run) {
-                value(index, bytes, Vec::new());
-                index += 1;
-            }
+            came(Came::Values(first, Replies(run)));
         }
-        for (index, fate) in self.fates {
-            match fate {
-                Fate::Value(bytes, fds) => value(index, &bytes, fds),
-                Fate::Failed(error) => failed(index, error),
-            }
+        own.values.clear();
+        for (index, fate) in own.fates.drain(..) {
+            came(Came::Fate(index, fate));
         }
+        own.len = 0;
+        *self = own;
+    }
+}
+
+/// Something that has come of a batch's tasks.
+#[derive(Debug)]
+pub(super) enum Came<'a> {
+    /// Plain values of inputs that follow each other, from this one on.
+    Values(usize, Replies<'a>),
+    /// What came of this input's task.
+    Fate(usize, Fate),
+}
+
+/// The bytes of values, one after the other.
+#[derive(Debug)]
+pub(super) struct Replies<'a>(&'a [u8]);
+
+impl<'a> Iterator for Replies<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        next_reply(&mut self.0).map(|(_, bytes)| bytes)
     }
 }
 
@@ -161,9 +195,12 @@ pub(super) struct Batch {
     /// It ends at the first input whose task fails.
     pub(super) fails_fast: bool,
     waiting: VecDeque<Segment>,
-    /// How many tasks, and bytes, are in `waiting`.
+    /// How many tasks, and bytes, are in `waiting`, and how many of its tasks travel beside the arena.
     pub(super) waiting_count: usize,
     waiting_bytes: usize,
+    waiting_packages: usize,
+    /// Its owner takes outcomes as they come.
+    pub(super) lazy: bool,
     /// It is in the pool's list of those that have tasks waiting.
     pub(super) is_ready: bool,
     /// How many inputs there are, when that is known.
@@ -205,6 +242,8 @@ impl Batch {
             waiting: VecDeque::new(),
             waiting_count: 0,
             waiting_bytes: 0,
+            waiting_packages: 0,
+            lazy: false,
             is_ready: false,
             total: None,
             done: 0,
@@ -228,9 +267,16 @@ impl Batch {
         self.ending.is_some() || self.total.is_some_and(|total| self.done >= total)
     }
 
-    /// How many bytes of tasks wait.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.waiting_bytes
+    /// Whether enough tasks wait: their bytes are this process's memory, and what is beside the arena
+    /// has descriptors.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting_bytes > 4 * CHUNK_MAX || self.waiting_packages >= PACKAGES_MAX
+    }
+
+    /// Nobody will fetch what comes of it.
+    pub(super) fn abandon(&mut self) {
+        self.abandoned = true;
+        self.inbox = Inbox::default();
     }
 
     /// More tasks, behind those that wait.
@@ -247,9 +293,8 @@ impl Batch {
 
     fn count_in(&mut self, segment: &Segment) {
         self.waiting_count += segment.count();
-        if let Segment::Plain { bytes, at, .. } = segment {
-            self.waiting_bytes += bytes.len() - at;
-        }
+        self.waiting_bytes += segment.len();
+        self.waiting_packages += segment.packages();
     }
 
     /// Has nothing begin from this input on. Says how many tasks were waiting that now do not.
@@ -259,15 +304,18 @@ impl Batch {
             if segment.first() >= index {
                 return false;
             }
-            if let Segment::Plain { first, count, .. } = segment {
-                *count = (*count).min((index - *first) as u32);
+            if let Segment::Plain { first, count, bytes, at, .. } = segment
+                && (index - *first) < *count as usize
+            {
+                *count = (index - *first) as u32;
+                let len = len_of(&bytes[*at..], *count);
+                bytes.truncate(*at + len);
             }
             true
         });
         self.waiting_count = self.waiting.iter().map(Segment::count).sum();
-        if self.waiting.is_empty() {
-            self.waiting_bytes = 0;
-        }
+        self.waiting_bytes = self.waiting.iter().map(Segment::len).sum();
+        self.waiting_packages = self.waiting.iter().map(Segment::packages).sum();
         before - self.waiting_count
     }
 
@@ -305,7 +353,13 @@ impl Batch {
             None if self.alone => f64::MAX,
             None => 0.0,
         };
-        (by_time as usize).clamp(workers.max(1), 500)
+        let least = workers.max(1);
+        let most = match self.waiting.front() {
+            // Each holds memory of its own, and descriptors.
+            Some(Segment::Beside { .. }) => 2 * least,
+            _ => least.max(500),
+        };
+        (by_time as usize).clamp(least, most)
     }
 
     /// Cuts the next chunk, of no more tasks than `most` and no more bytes than `room`, unless
@@ -320,6 +374,8 @@ impl Batch {
                     unreachable!("it was there just now")
                 };
                 self.waiting_count -= 1;
+                self.waiting_bytes -= package.len();
+                self.waiting_packages -= 1;
                 return Some(Taken::Beside { index, package, lost });
             }
             Segment::Plain { first, count, bytes, at, lost } => {
@@ -343,7 +399,7 @@ impl Batch {
         };
         let (at, len, count, lost) = cut;
         self.waiting_count -= count as usize;
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(len);
+        self.waiting_bytes -= len;
         Some(Taken::Plain { first, count, at, len, lost })
     }
 
@@ -361,6 +417,15 @@ impl Batch {
             self.waiting.pop_front();
         }
     }
+}
+
+/// How many bytes the first so many of these tasks have.
+pub(super) fn len_of(tasks: &[u8], count: u32) -> usize {
+    let mut rest = tasks;
+    for _ in 0..count {
+        next_task(&mut rest);
+    }
+    tasks.len() - rest.len()
 }
 
 /// A chunk that was cut.

@@ -28,7 +28,7 @@ pub(super) struct Line(pub(super) AtomicU32);
 
 /// One chunk of tasks, as it hangs on the board.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 struct Notice {
     /// The chunk's number (the upper half), and who has it: nobody, a worker, or it is withdrawn.
     claim: AtomicU64,
@@ -106,6 +106,79 @@ pub(super) struct Board {
     notices: [Notice; WINDOW],
 }
 
+/// Chunks that are being put up. Workers see several of them at a time, and all of them when this is
+/// dropped: each word that all of them look at goes to and fro between the processors.
+#[derive(Debug)]
+pub(super) struct Posting<'a> {
+    board: &'a Board,
+    /// The number of the next chunk, and of the first that is not published.
+    next: u32,
+    published: u32,
+    /// How many chunks nobody has claimed, at the most.
+    unclaimed: usize,
+    /// How many were put up.
+    count: u32,
+}
+
+impl Posting<'_> {
+    /// At most so many are published together.
+    const TOGETHER: u32 = 16;
+
+    /// How many chunks nobody has claimed, at the most.
+    pub(super) fn unclaimed(&self) -> usize {
+        self.unclaimed
+    }
+
+    /// The number that the next chunk will have, and that of the one whose notice it will take, if
+    /// there is room: which the parent must have noted who has.
+    pub(super) fn next(&self) -> Option<(u32, u32)> {
+        let old = self.next.wrapping_sub(WINDOW as u32);
+        // As long as there is room for certain, the cursor is not looked at.
+        if self.unclaimed >= WINDOW {
+            if self.board.holder(old) == Holder::Nobody {
+                return None;
+            }
+            // Its worker may have died before it moved the cursor on.
+            self.board.move_on(old);
+        }
+        Some((self.next, old))
+    }
+
+    /// Puts up the [next](Self::next) chunk.
+    pub(super) fn put(&mut self, chunk: Chunk) {
+        let notice = self.board.notice(self.next);
+        // Nobody looks at these: the chunk whose they were is claimed, and a worker looks before it
+        // claims.
+        notice.at.store(chunk.at as u64, Ordering::Relaxed);
+        notice.len.store(chunk.len, Ordering::Relaxed);
+        notice.count.store(chunk.count.unwrap_or(0), Ordering::Relaxed);
+        notice.process.store(chunk.process, Ordering::Relaxed);
+        notice.claim.store(claim(self.next, NOBODY), Ordering::Release);
+        self.next = self.next.wrapping_add(1);
+        self.unclaimed += 1;
+        self.count += 1;
+        // Not more are held back than there are for the workers meanwhile.
+        let held_back = self.next.wrapping_sub(self.published);
+        if held_back >= Self::TOGETHER || 2 * held_back as usize > self.unclaimed {
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.published = self.next;
+        self.board.published.0.store(self.next, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Posting<'_> {
+    fn drop(&mut self) {
+        if self.published != self.next {
+            self.publish();
+        }
+        self.board.announce(self.count);
+    }
+}
+
 impl Kind for Board {
     const NAME: &'static str = "Pool";
     type Tail = Desk;
@@ -170,32 +243,12 @@ impl Board {
         }
     }
 
-    /// The number that the next chunk will have, and that of the one whose notice it will take, if
-    /// there is room: which the parent must have noted who has.
-    pub(super) fn next(&self) -> Option<(u32, u32)> {
-        let seq = self.published.0.load(Ordering::Relaxed);
-        let old = seq.wrapping_sub(WINDOW as u32);
-        if self.holder(old) == Holder::Nobody {
-            return None;
-        }
-        // Its worker may have died before it moved the cursor on.
-        let (from, to) = (old, old.wrapping_add(1));
-        let _ = self.cursor.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
-        Some((seq, old))
-    }
-
-    /// Puts up the [next](Self::next) chunk. Only one thread at a time may do so, of the parent's.
-    pub(super) fn publish(&self, chunk: Chunk) {
-        let seq = self.published.0.load(Ordering::Relaxed);
-        let notice = self.notice(seq);
-        // Nobody looks at these: the chunk whose they were is claimed, and a worker looks before it
-        // claims.
-        notice.at.store(chunk.at as u64, Ordering::Relaxed);
-        notice.len.store(chunk.len, Ordering::Relaxed);
-        notice.count.store(chunk.count.unwrap_or(0), Ordering::Relaxed);
-        notice.process.store(chunk.process, Ordering::Relaxed);
-        notice.claim.store(claim(seq, NOBODY), Ordering::Release);
-        self.published.0.store(seq.wrapping_add(1), Ordering::SeqCst);
+    /// To put up chunks. Only one thread of the parent's may do so at a time.
+    pub(super) fn post(&self) -> Posting<'_> {
+        // What is not free any more does not count as unclaimed.
+        self.skip();
+        let next = self.published.0.load(Ordering::Relaxed);
+        Posting { board: self, next, published: next, unclaimed: self.unclaimed(), count: 0 }
     }
 
     /// Takes a chunk down that nobody has claimed. False if somebody has.
@@ -210,7 +263,7 @@ impl Board {
         withdrawn
     }
 
-    /// Moves the cursor on to the first chunk that is free: no worker may be awake that would.
+    /// Moves the cursor on to the first chunk that is free: no worker may be awake, or alive, that would.
     fn skip(&self) {
         loop {
             let seq = self.cursor.0.load(Ordering::SeqCst);
@@ -218,9 +271,14 @@ impl Board {
             {
                 return;
             }
-            let next = seq.wrapping_add(1);
-            let _ = self.cursor.0.compare_exchange(seq, next, Ordering::SeqCst, Ordering::SeqCst);
+            self.move_on(seq);
         }
+    }
+
+    /// Moves the cursor on from a chunk that is not free, unless somebody has done so.
+    fn move_on(&self, seq: u32) {
+        let next = seq.wrapping_add(1);
+        let _ = self.cursor.0.compare_exchange(seq, next, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// Claims the next chunk for a worker. By the exchange of one number it is that worker's, and
@@ -233,14 +291,9 @@ impl Board {
             }
             let notice = self.notice(seq);
             let word = notice.claim.load(Ordering::SeqCst);
-            let move_on = || {
-                let next = seq.wrapping_add(1);
-                let cursor = &self.cursor.0;
-                let _ = cursor.compare_exchange(seq, next, Ordering::SeqCst, Ordering::SeqCst);
-            };
             if word != claim(seq, NOBODY) {
                 if (word >> 32) as u32 == seq {
-                    move_on();
+                    self.move_on(seq);
                 }
                 continue;
             }
@@ -254,7 +307,7 @@ impl Board {
             let mine = claim(seq, worker as u32 + 1);
             let claim = &notice.claim;
             if claim.compare_exchange(word, mine, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                move_on();
+                self.move_on(seq);
                 return Some((seq, chunk));
             }
         }
@@ -265,7 +318,7 @@ impl Board {
     /// It may have claimed another meanwhile; then it is that one which wakes somebody, as it looks once
     /// more when it is no longer on the lookout: either it sees what was published before the
     /// lookout was seen here, or it was not seen here.
-    pub(super) fn announce(&self, chunks: u32) {
+    fn announce(&self, chunks: u32) {
         let lookout = u32::from(self.lookout.0.load(Ordering::SeqCst) != 0);
         if chunks > lookout {
             self.work.open(chunks - lookout);
@@ -409,6 +462,13 @@ impl Board {
     pub(super) fn dismiss(&self, count: u32) {
         self.leaving.fetch_add(count, Ordering::SeqCst);
         self.work.open(u32::MAX);
+    }
+
+    /// Has so many stay that were to leave, if they have not left yet.
+    pub(super) fn keep(&self, count: u32) {
+        let _ = self.leaving.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |leaving| {
+            Some(leaving.saturating_sub(count))
+        });
     }
 
     pub(super) fn anybody_dismissed(&self) -> bool {

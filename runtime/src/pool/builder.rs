@@ -70,10 +70,11 @@ impl PoolBuilder {
         self
     }
 
-    /// What each worker runs before its first task. Python's `initializer` and `initargs`.
+    /// What each worker runs before its first task. By default nothing. Python's `initializer` and
+    /// `initargs`.
     ///
-    /// It has failed if it panics, or its worker dies; an error that it returns is thrown away, so
-    /// `unwrap` it. If that happens to three workers in a row, the pool gives up: its tasks fail with
+    /// It has failed if it panics, or its worker dies; it returns nothing, so `unwrap` what may be an
+    /// error. If that happens to three workers in a row, the pool gives up: its tasks fail with
     /// [`TaskError::PoolFailed`](crate::TaskError::PoolFailed), which says why.
     ///
     /// ```
@@ -98,27 +99,28 @@ impl PoolBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn initializer<P: Process>(&mut self, process: P) -> &mut Self {
+    pub fn initializer<P: Process<Output = ()>>(&mut self, process: P) -> &mut Self {
         self.initializer = Some(call(process));
         self
     }
 
     /// What each worker runs before it leaves in an orderly way: when the pool is closed, or the worker
-    /// has done its [number of tasks](Self::max_tasks_per_child). Not if it is killed.
-    pub fn finalizer<P: Process>(&mut self, process: P) -> &mut Self {
+    /// has done its [number of tasks](Self::max_tasks_per_child). Not if it is killed. By default nothing.
+    pub fn finalizer<P: Process<Output = ()>>(&mut self, process: P) -> &mut Self {
         self.finalizer = Some(call(process));
         self
     }
 
     /// After so many tasks a worker leaves, and a fresh one takes its place. With 1, each task has a
-    /// process of its own. Python's `maxtasksperchild`.
+    /// process of its own. By default a worker stays. Python's `maxtasksperchild`.
     pub fn max_tasks_per_child(&mut self, tasks: u32) -> &mut Self {
         self.rules.max_tasks = Some(tasks);
         self
     }
 
     /// When a worker has more memory of its own than this, in bytes, after a task, it leaves, and a fresh
-    /// one takes its place. (What bounds a single task is [`memory_limit`](Self::memory_limit).)
+    /// one takes its place. By default it stays. (What bounds a single task is
+    /// [`memory_limit`](Self::memory_limit).)
     pub fn max_memory_per_child(&mut self, bytes: u64) -> &mut Self {
         self.rules.max_memory = Some(bytes);
         self
@@ -126,14 +128,15 @@ impl PoolBuilder {
 
     /// How long a task may run. Then its worker is killed, another takes its place, and the task fails
     /// with [`TaskError::TimedOut`](crate::TaskError::TimedOut). No other task is touched.
+    /// By default a task may run for ever.
     pub fn task_timeout(&mut self, limit: Duration) -> &mut Self {
         self.limits.hard = Some(limit);
         self.rules.timed = true;
         self
     }
 
-    /// How long a task should run. After that [`is_overdue`](crate::is_overdue) says so in the task, which
-    /// may then come to an end in good order.
+    /// How long a task should run. After that [`is_overdue`](crate::pool::is_overdue) says so in the task, which
+    /// may then come to an end in good order. By default no task is overdue.
     ///
     /// ```
     /// use offspring::{Pool, process};
@@ -142,7 +145,7 @@ impl PoolBuilder {
     /// #[process]
     /// fn search() -> u64 {
     ///     let mut best = 0;
-    ///     while !offspring::is_overdue() {
+    ///     while !offspring::pool::is_overdue() {
     ///         best += 1; // look on
     ///     }
     ///     best
@@ -161,7 +164,7 @@ impl PoolBuilder {
     }
 
     /// The most memory that each worker may map, in bytes: see [`Builder::memory_limit`]. The pool itself
-    /// takes some 50 MiB of that.
+    /// takes some 50 MiB of that. By default none is set.
     pub fn memory_limit(&mut self, bytes: u64) -> &mut Self {
         self.process.memory_limit(bytes);
         self
@@ -190,7 +193,8 @@ impl PoolBuilder {
         self
     }
 
-    /// A worker that had nothing to do for so long leaves; another is started when there is work for it.
+    /// A worker that had nothing to do for so long leaves; another is started when there is work for it. By
+    /// default workers stay.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.rules.idle_timeout = Some(timeout);
         self
@@ -199,6 +203,7 @@ impl PoolBuilder {
     /// Writes a timeline of all that the workers have done to this file, when the pool has ended: which
     /// chunks each has run and when, when it was started, and how it ended. The format is the one that
     /// <https://ui.perfetto.dev> and `chrome://tracing` show; the example `timeline` makes a picture of it.
+    /// By default none is kept.
     pub fn timeline(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.timeline = Some(path.into());
         self
@@ -220,7 +225,7 @@ impl PoolBuilder {
         assert!(self.rules.max_tasks != Some(0), "a worker for 0 tasks does nothing");
         if workers > MAX_WORKERS {
             let (what, max) = ("workers in a pool", MAX_WORKERS);
-            return Err(Error::TooLarge { what, len: workers, max });
+            return Err(Error::TooLarge { what: what.into(), len: workers, max });
         }
         let settings = Settings {
             name: self.name.clone().unwrap_or_else(|| "pool".into()),

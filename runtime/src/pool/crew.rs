@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+use super::desk::Desk;
 use super::dispatch;
 use super::stats::WorkerRecord;
 use super::worker::{PACKET, Rules};
@@ -57,10 +58,15 @@ pub(super) struct Crew {
     target: usize,
     rules: Rules,
     has_initializer: bool,
+    /// Sentences on workers that are not known yet, as they are just being started: by the desk, with the
+    /// chunk, and which of its tasks if it is only for that one.
+    early: Vec<(usize, u32, Option<u32>, Sentence)>,
     /// How many were started and never got to work, one after the other.
     useless: u32,
     /// How many were ever started.
     pub(super) started: u64,
+    /// How many could not be started, one after the other.
+    pub(super) unstarted: u32,
     /// Those that are being started.
     pub(super) starting: usize,
 }
@@ -72,8 +78,10 @@ impl Crew {
             target,
             rules,
             has_initializer,
+            early: Vec::new(),
             useless: 0,
             started: 0,
+            unstarted: 0,
             starting: 0,
         }
     }
@@ -91,6 +99,12 @@ impl Crew {
         if self.members.len() < target {
             self.members.resize_with(target, || None);
         }
+    }
+
+    /// Which of `desks` is this worker's, if there is one of that number: it may be what another process
+    /// says, as may how long the slice is.
+    pub(super) fn desk<'a>(&self, worker: usize, desks: &'a [Desk]) -> Option<&'a Desk> {
+        desks.get(worker).filter(|_| worker < self.members.len())
     }
 
     /// How many there are.
@@ -187,6 +201,26 @@ impl Crew {
 
     pub(super) fn sentence_of(&self, worker: usize) -> Option<(u32, u32, Sentence)> {
         self.members.get(worker)?.as_ref()?.sentence
+    }
+
+    pub(super) fn is_present(&self, worker: usize) -> bool {
+        self.members.get(worker).is_some_and(Option::is_some)
+    }
+
+    /// Notes a sentence on a worker that is not known yet.
+    pub(super) fn sentence_early(
+        &mut self,
+        worker: usize,
+        of: (u32, Option<u32>),
+        sentence: Sentence,
+    ) {
+        self.early.push((worker, of.0, of.1, sentence));
+    }
+
+    /// The sentences on this worker that were passed before it was known.
+    pub(super) fn early_sentences(&mut self, worker: usize) -> Vec<(u32, Option<u32>, Sentence)> {
+        let own = self.early.extract_if(.., |(of, ..)| *of == worker);
+        own.map(|(_, seq, only, sentence)| (seq, only, sentence)).collect()
     }
 
     pub(super) fn is_sentenced(&self, worker: usize) -> bool {

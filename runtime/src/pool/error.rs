@@ -6,11 +6,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::process::{Panic, write_end};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// Why a task gave no value. Its text names the task, and the worker with its pid where there was one.
+use crate::process::registry::known_name;
+use crate::process::{Panic, write_end};
+use crate::wire::foreign;
+
+/// Why a task gave no value. Its text names the task; and the worker, with its pid, that panicked in it,
+/// ended, or was ended because it took too long.
 ///
-/// One task that fails is one error, whatever other tasks were sent along with it.
+/// One task that fails is one error, whatever other tasks were sent along with it. It serialises, so
+/// that a child with a pool of its own can return it.
 ///
 /// ```
 /// use offspring::{Pool, TaskError, process};
@@ -37,7 +44,7 @@ use crate::process::{Panic, write_end};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The task panicked. Its worker goes on.
@@ -49,15 +56,11 @@ pub enum TaskError {
     WorkerDied(WorkerDeath),
     /// The task ran longer than [`PoolBuilder::task_timeout`](crate::PoolBuilder::task_timeout)
     /// allows. Its worker was killed, and another has taken its place.
-    #[error("{task} was ended: it ran for longer than {limit:?}")]
-    TimedOut {
-        /// Which task.
-        task: Task,
-        /// How long it was allowed to run.
-        limit: Duration,
-    },
+    #[error("{0}")]
+    TimedOut(Overrun),
     /// The task was cancelled. If it ran at that time, its worker was killed.
     #[error("{task} was cancelled{}", if *.may_have_run { " while it ran" } else { " before it ran" })]
+    #[non_exhaustive]
     Cancelled {
         /// Which task.
         task: Task,
@@ -65,27 +68,30 @@ pub enum TaskError {
         may_have_run: bool,
     },
     /// The task's arguments could not be encoded, and it has not run; or what it returned could not.
-    #[error("{task} {}: {reason}", if *.ran { "ran, but its result could not be sent" } else { "could not be sent" })]
+    #[error("{task} {}: {reason}", if *.may_have_run { "ran, but its result could not be sent" } else { "could not be sent" })]
+    #[non_exhaustive]
     Encode {
         /// Which task.
         task: Task,
         /// What was wrong.
         reason: String,
-        /// Whether it was the result.
-        ran: bool,
+        /// Whether it was the result: then it has run.
+        may_have_run: bool,
     },
     /// What the task returned could not be decoded; or its arguments could not, and it has not run.
-    #[error("{task} {}: {reason}", if *.ran { "ran, but its result cannot be taken over" } else { "could not be taken over by its worker" })]
+    #[error("{task} {}: {reason}", if *.may_have_run { "ran, but its result cannot be taken over" } else { "could not be taken over by its worker" })]
+    #[non_exhaustive]
     Decode {
         /// Which task.
         task: Task,
         /// What was wrong.
         reason: String,
-        /// Whether it was the result.
-        ran: bool,
+        /// Whether it was the result: then it has run.
+        may_have_run: bool,
     },
     /// The pool was closed, terminated or dropped before the task was done.
     #[error("{task} was not done: the pool was closed{}", if *.may_have_run { " while it ran" } else { "" })]
+    #[non_exhaustive]
     PoolClosed {
         /// Which task.
         task: Task,
@@ -95,6 +101,7 @@ pub enum TaskError {
     /// The pool cannot run anything any more: its workers could not be started, or its
     /// [initializer](crate::PoolBuilder::initializer) failed in each of them.
     #[error("{task} was not done: {reason}")]
+    #[non_exhaustive]
     PoolFailed {
         /// Which task.
         task: Task,
@@ -107,11 +114,11 @@ impl TaskError {
     /// Whether the task may have run, or have begun to. If not, running it again is safe.
     pub fn may_have_run(&self) -> bool {
         match self {
-            Self::Panicked(_) | Self::WorkerDied(_) | Self::TimedOut { .. } => true,
-            Self::Cancelled { may_have_run, .. } | Self::PoolClosed { may_have_run, .. } => {
-                *may_have_run
-            }
-            Self::Encode { ran, .. } | Self::Decode { ran, .. } => *ran,
+            Self::Panicked(_) | Self::WorkerDied(_) | Self::TimedOut(_) => true,
+            Self::Cancelled { may_have_run, .. }
+            | Self::Encode { may_have_run, .. }
+            | Self::Decode { may_have_run, .. }
+            | Self::PoolClosed { may_have_run, .. } => *may_have_run,
             Self::PoolFailed { .. } => false,
         }
     }
@@ -121,13 +128,38 @@ impl TaskError {
         match self {
             Self::Panicked(panic) => panic.task,
             Self::WorkerDied(death) => death.task,
-            Self::TimedOut { task, .. }
-            | Self::Cancelled { task, .. }
+            Self::TimedOut(overrun) => overrun.task,
+            Self::Cancelled { task, .. }
             | Self::Encode { task, .. }
             | Self::Decode { task, .. }
             | Self::PoolClosed { task, .. }
             | Self::PoolFailed { task, .. } => *task,
         }
+    }
+
+    /// The name of the worker that panicked, ended, or was ended because the task took too long.
+    pub fn worker(&self) -> Option<&str> {
+        match self {
+            Self::Panicked(panic) => Some(panic.process()),
+            Self::WorkerDied(death) => Some(death.worker()),
+            Self::TimedOut(overrun) => Some(overrun.worker()),
+            _ => None,
+        }
+    }
+
+    /// The number that this worker has, or had.
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Panicked(panic) => Some(panic.pid()),
+            Self::WorkerDied(death) => Some(death.pid()),
+            Self::TimedOut(overrun) => Some(overrun.pid()),
+            _ => None,
+        }
+    }
+
+    /// Whether the task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Panicked(_))
     }
 }
 
@@ -135,7 +167,7 @@ impl TaskError {
 ///
 /// Its text is ``task `square` `` for one that was [submitted](crate::Pool::submit), and
 /// ``task `square` of input 7`` for one of a [map](crate::Pool::map), where the first input is 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Task {
     pub(super) process: &'static str,
     pub(super) index: Option<usize>,
@@ -153,6 +185,21 @@ impl Task {
     }
 }
 
+/// From another process of this program, which knows the same names.
+impl<'de> Deserialize<'de> for Task {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Task")]
+        struct Told {
+            process: String,
+            index: Option<usize>,
+        }
+        let Told { process, index } = Told::deserialize(from)?;
+        let unknown = || D::Error::custom(format_args!("this program has no process `{process}`"));
+        Ok(Self { process: known_name(&process).ok_or_else(unknown)?, index })
+    }
+}
+
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "task `{}`", self.process)?;
@@ -164,7 +211,7 @@ impl fmt::Display for Task {
 }
 
 /// A panic in a task. Everything that [`Panic`] tells, this tells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskPanic {
     pub(super) task: Task,
     pub(super) panic: Box<Panic>,
@@ -191,12 +238,15 @@ impl fmt::Display for TaskPanic {
     }
 }
 
+impl std::error::Error for TaskPanic {}
+
 /// How a worker ended that had a task in hand. Everything [`ExitStatus`] tells, this tells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerDeath {
     pub(super) task: Task,
     pub(super) worker: String,
     pub(super) pid: u32,
+    #[serde(with = "foreign::exit_status")]
     pub(super) status: ExitStatus,
 }
 
@@ -220,7 +270,19 @@ impl WorkerDeath {
     pub fn status(&self) -> ExitStatus {
         self.status
     }
+
+    /// The code it exited with, if it exited: as [`ExitStatus::code`].
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// The signal that killed it, if one did: as [`ExitStatusExt::signal`].
+    pub fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
 }
+
+impl std::error::Error for WorkerDeath {}
 
 impl Deref for WorkerDeath {
     type Target = ExitStatus;
@@ -246,9 +308,57 @@ impl fmt::Display for WorkerDeath {
     }
 }
 
+/// A task that ran for longer than [`PoolBuilder::task_timeout`](crate::PoolBuilder::task_timeout) allows,
+/// and whose worker was killed for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overrun {
+    pub(super) task: Task,
+    pub(super) worker: String,
+    pub(super) pid: u32,
+    pub(super) limit: Duration,
+}
+
+impl Overrun {
+    /// Which task it was.
+    pub fn task(&self) -> Task {
+        self.task
+    }
+
+    /// The name of the worker that ran it.
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
+    /// The number this worker had.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// How long the task was allowed to run.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+}
+
+impl fmt::Display for Overrun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { task, worker, pid, limit } = self;
+        write!(f, "{task} took longer than {limit:?}: worker '{worker}' (pid {pid}) was killed")
+    }
+}
+
+impl std::error::Error for Overrun {}
+
 /// The pool does not run tasks any more: from [`Pool::join`](crate::Pool::join).
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("the pool has failed: {reason}")]
 pub struct PoolError {
     pub(super) reason: String,
+}
+
+impl PoolError {
+    /// Why it does not.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
 }

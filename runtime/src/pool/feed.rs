@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::CHUNK_MAX;
 use super::batch::{ChunkSize, Fate, Segment};
 use super::core::Core;
-use super::dispatch::BatchId;
+use super::dispatch::{BatchId, Desks};
 use super::error::{Task, TaskError};
 use crate::process::Process;
 use crate::sys::poll::Wait;
@@ -23,12 +23,20 @@ pub(super) struct Feed {
     first: usize,
     count: u32,
     bytes: Vec<u8>,
+    /// So many of the bytes are whole tasks: a `Serialize` that panicked has left the others.
+    whole: usize,
+    /// What is beside them, and how much it weighs.
     done: Vec<Segment>,
+    beside: usize,
 }
+
+/// What a task weighs beside its bytes that travels with descriptors.
+const PACKAGE: usize = 4 << 10;
 
 impl Feed {
     pub(super) fn new(first: usize) -> Self {
-        Self { next: first, first, count: 0, bytes: Vec::new(), done: Vec::new() }
+        let (bytes, done) = (Vec::new(), Vec::new());
+        Self { next: first, first, count: 0, bytes, whole: 0, done, beside: 0 }
     }
 
     /// Which input the next task will be for.
@@ -36,14 +44,16 @@ impl Feed {
         self.next
     }
 
+    /// How much there is to hand over, in bytes.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.whole + self.beside
     }
 
     /// Adds the task for the next input; an error says why it cannot be encoded.
     #[inline]
     pub(super) fn add<P: Process>(&mut self, process: &P) -> Result<(), String> {
-        let start = self.bytes.len();
+        let start = self.whole;
+        self.bytes.truncate(start);
         self.bytes.extend_from_slice(&[0; 4]);
         let encoded = wire::encode(process, &mut self.bytes);
         let mut attached = match encoded {
@@ -58,6 +68,7 @@ impl Feed {
         if attached.fds().is_empty() && len <= CHUNK_MAX / 2 {
             self.bytes[start..start + 4].copy_from_slice(&(len as u32).to_le_bytes());
             attached.sent();
+            self.whole = self.bytes.len();
             self.count += 1;
             self.next += 1;
             return Ok(());
@@ -68,6 +79,7 @@ impl Feed {
         self.skip();
         let package = package.map_err(|failure| std::io::Error::from(failure).to_string())?;
         attached.sent();
+        self.beside += package.len() + PACKAGE;
         self.done.push(Segment::Beside { index, package: Arc::new(package), lost: 0 });
         Ok(())
     }
@@ -80,8 +92,12 @@ impl Feed {
     }
 
     fn seal(&mut self) {
+        self.bytes.truncate(self.whole);
+        self.whole = 0;
         if self.count > 0 {
-            let bytes = std::mem::take(&mut self.bytes);
+            // The next ones need as much room.
+            let room = Vec::with_capacity(self.bytes.len());
+            let bytes = std::mem::replace(&mut self.bytes, room);
             let (first, count) = (self.first, self.count);
             self.done.push(Segment::Plain { first, count, bytes, at: 0, lost: 0 });
         }
@@ -92,6 +108,7 @@ impl Feed {
     /// All that was added since.
     pub(super) fn take(&mut self) -> Vec<Segment> {
         self.seal();
+        self.beside = 0;
         std::mem::take(&mut self.done)
     }
 }
@@ -138,19 +155,23 @@ pub(super) fn hand_over(
     last: bool,
 ) -> bool {
     let segments = feed.take();
+    let is_wanted = |desks: &mut Desks<'_>| {
+        let batch = desks.state.batch(ticket.id);
+        batch.is_some_and(|batch| !batch.is_done() && batch.end == usize::MAX)
+    };
+    let is_full =
+        |desks: &mut Desks<'_>| desks.state.batch(ticket.id).is_some_and(|batch| batch.is_full());
     let mut state = core.lock();
     let mut desks = core.desks(&mut state);
-    if let Some(batch) = desks.state.batch(ticket.id) {
-        let wanted = !batch.is_done() && batch.end == usize::MAX;
-        if wanted {
-            segments.into_iter().for_each(|segment| batch.add(segment));
-            if last {
-                batch.total = Some(feed.next());
-            }
+    let wanted = is_wanted(&mut desks);
+    if let Some(batch) = desks.state.batch(ticket.id).filter(|_| wanted) {
+        segments.into_iter().for_each(|segment| batch.add(segment));
+        if last {
+            batch.total = Some(feed.next());
         }
     }
     for (index, reason) in failed.drain(..) {
-        let error = TaskError::Encode { task: ticket.task(index), reason, ran: false };
+        let error = TaskError::Encode { task: ticket.task(index), reason, may_have_run: false };
         desks.deliver(ticket.id, index, Fate::Failed(error));
     }
     desks.enlist(ticket.id);
@@ -158,18 +179,15 @@ pub(super) fn hand_over(
     if last {
         desks.check(ticket.id);
     }
-    let wanted = desks
-        .state
-        .batch(ticket.id)
-        .is_some_and(|batch| !batch.is_done() && batch.end == usize::MAX);
-    let full = desks.is_full(ticket.id);
+    let wanted = is_wanted(&mut desks);
+    let full = is_full(&mut desks);
     state.attended = true;
     core.hand_over(&mut state);
     drop(state);
     if wanted && full && !last {
         // Not more than a few are kept here.
         core.wait_for(Wait::Forever, Some(ticket.id), |desks| {
-            (!desks.is_full(ticket.id)).then_some(())
+            (!is_full(desks) || !is_wanted(desks)).then_some(())
         });
     }
     wanted
@@ -185,5 +203,17 @@ pub(super) fn forget(core: &Core, ticket: Ticket) {
         core.desks(&mut state).cancel(ticket.id, false);
         state.remove(ticket.id);
         core.hand_over(&mut state);
+    }
+}
+
+/// A map that is cancelled when this is dropped: because code of the user's has panicked.
+pub(super) struct Unwanted<'a> {
+    pub(super) core: &'a Core,
+    pub(super) ticket: Ticket,
+}
+
+impl Drop for Unwanted<'_> {
+    fn drop(&mut self) {
+        forget(self.core, self.ticket);
     }
 }

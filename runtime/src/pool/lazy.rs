@@ -1,8 +1,10 @@
 //! Maps whose inputs are taken as they are needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::iter::FusedIterator;
 
+use super::batch::Inbox;
 use super::error::TaskError;
 use super::feed::{Feed, HAND_OVER, Ticket, forget, hand_over};
 use super::job::decode;
@@ -34,6 +36,33 @@ impl Window {
     }
 }
 
+/// Outcomes, by the index of their input.
+type Come<T> = BTreeMap<usize, Result<T, TaskError>>;
+
+/// Which inputs' outcomes were given: those of all before one, and of some beyond it.
+#[derive(Debug, Default)]
+struct Given {
+    before: usize,
+    beyond: BTreeSet<usize>,
+}
+
+impl Given {
+    fn len(&self) -> usize {
+        self.before + self.beyond.len()
+    }
+
+    fn add(&mut self, index: usize) {
+        if index != self.before {
+            self.beyond.insert(index);
+            return;
+        }
+        self.before += 1;
+        while self.beyond.remove(&self.before) {
+            self.before += 1;
+        }
+    }
+}
+
 /// A map whose inputs are taken as they are needed.
 pub(super) struct Lazy<'a, P: Process, F, I> {
     pool: &'a Pool,
@@ -41,11 +70,16 @@ pub(super) struct Lazy<'a, P: Process, F, I> {
     task: F,
     inputs: Option<I>,
     feed: Feed,
-    /// How many outcomes were given.
-    given: usize,
+    /// Inputs whose tasks could not be encoded. (Here, as the next input may panic.)
+    failed: Vec<(usize, String)>,
+    given: Given,
+    /// A value's `Deserialize` has panicked, and what came with it is lost: nothing more is given.
+    broken: bool,
     window: Window,
+    /// Where what comes is fetched to: kept, so that there is room.
+    inbox: Inbox,
     /// What has come and was not given.
-    come: BTreeMap<usize, Result<P::Output, TaskError>>,
+    come: Come<P::Output>,
 }
 
 impl<'a, P, F, I> Lazy<'a, P, F, I>
@@ -61,8 +95,11 @@ where
             task,
             inputs: Some(inputs),
             feed: Feed::new(0),
-            given: 0,
+            failed: Vec::new(),
+            given: Given::default(),
+            broken: false,
             window,
+            inbox: Inbox::default(),
             come: BTreeMap::new(),
         }
     }
@@ -70,74 +107,81 @@ where
     /// Takes inputs until the window is full.
     fn fill(&mut self) {
         let Some(inputs) = &mut self.inputs else { return };
-        let mut failed = Vec::new();
-        let before = self.feed.next();
         let mut ended = false;
-        while self.feed.next() - self.given < self.window.len() && self.feed.len() < HAND_OVER {
+        while self.feed.next() - self.given.len() < self.window.len() && self.feed.len() < HAND_OVER
+        {
             let Some(input) = inputs.next() else {
                 ended = true;
                 break;
             };
             let index = self.feed.next();
             if let Err(reason) = self.feed.add(&(self.task)(input)) {
-                failed.push((index, reason));
+                self.failed.push((index, reason));
             }
         }
         if ended {
             self.inputs = None;
         }
-        if ended || self.feed.next() > before {
-            hand_over(self.pool.core(), &self.ticket, &mut self.feed, &mut failed, ended);
+        if ended || self.feed.len() > 0 || !self.failed.is_empty() {
+            hand_over(self.pool.core(), &self.ticket, &mut self.feed, &mut self.failed, ended);
         }
     }
 
     /// Waits until `take` has found what it wants in what has come; `None` at the end.
     fn next(
         &mut self,
-        take: impl Fn(
-            &mut BTreeMap<usize, Result<P::Output, TaskError>>,
-        ) -> Option<Result<P::Output, TaskError>>,
+        take: impl Fn(&mut Come<P::Output>) -> Option<(usize, Result<P::Output, TaskError>)>,
     ) -> Option<Result<P::Output, TaskError>> {
+        if self.broken {
+            return None;
+        }
         let id = self.ticket.id;
         loop {
-            if let Some(result) = take(&mut self.come) {
-                self.given += 1;
+            if let Some((index, result)) = take(&mut self.come) {
+                self.given.add(index);
                 return Some(result);
             }
-            if self.inputs.is_none() && self.given >= self.feed.next() {
+            if self.inputs.is_none() && self.given.len() >= self.feed.next() {
                 return None;
             }
             self.fill();
-            if self.inputs.is_none() && self.given >= self.feed.next() {
+            if self.inputs.is_none() && self.given.len() >= self.feed.next() {
                 return None;
             }
             let waited = std::cell::Cell::new(false);
+            let inbox = &mut self.inbox;
             let came = self.pool.core().wait_for(Wait::Forever, Some(id), |desks| {
                 let batch = desks.state.batch(id)?;
                 if batch.inbox.is_empty() && !batch.is_done() {
                     waited.set(true);
                     return None;
                 }
-                let inbox = std::mem::take(&mut batch.inbox);
-                Some((inbox, batch.ending.clone(), batch.may_have_run))
+                std::mem::swap(&mut batch.inbox, inbox);
+                Some((batch.ending.clone(), batch.may_have_run))
             });
-            let Some((inbox, ending, may_have_run)) = came else { continue };
+            let Some((ending, may_have_run)) = came else { continue };
             // The workers were quicker than this one: they are given more at a time.
             if !waited.get() {
                 self.window.grow();
             }
             let ticket = self.ticket;
-            let come = std::cell::RefCell::new(&mut self.come);
-            inbox.each(
-                |index, bytes, fds| {
-                    come.borrow_mut().insert(index, decode(ticket.task(index), bytes, fds));
-                },
-                |index, error| drop(come.borrow_mut().insert(index, Err(error))),
-            );
+            self.broken = true;
+            let Self { inbox, come, .. } = self;
+            inbox.drain(|came| {
+                decode(
+                    came,
+                    |index| ticket.task(index),
+                    |index, result| drop(come.insert(index, result)),
+                );
+            });
+            self.broken = false;
             if let Some(ending) = ending {
                 // Whatever is missing will not come.
                 self.inputs = None;
-                for index in self.given..self.feed.next() {
+                for index in self.given.before..self.feed.next() {
+                    if self.given.beyond.contains(&index) {
+                        continue;
+                    }
                     let error = || Err(ending.error(ticket.task(index), may_have_run));
                     self.come.entry(index).or_insert_with(error);
                 }
@@ -154,7 +198,7 @@ impl<P: Process, F, I> Lazy<'_, P, F, I> {
     where
         I: Iterator,
     {
-        let taken = self.feed.next() - self.given;
+        let taken = self.feed.next() - self.given.len();
         match &self.inputs {
             None => (taken, Some(taken)),
             Some(inputs) => {
@@ -200,7 +244,7 @@ where
 
     fn next(&mut self) -> Option<Self::Item> {
         let wanted = self.next;
-        let next = self.lazy.next(|come| come.remove(&wanted))?;
+        let next = self.lazy.next(|come| come.remove_entry(&wanted))?;
         self.next += 1;
         Some(next)
     }
@@ -208,6 +252,14 @@ where
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.lazy.size_hint()
     }
+}
+
+impl<P, F, I> FusedIterator for Imap<'_, P, F, I>
+where
+    P: Process,
+    F: FnMut(I::Item) -> P,
+    I: Iterator,
+{
 }
 
 /// The outcomes of a map as they come: from [`Pool::imap_unordered`].
@@ -241,10 +293,18 @@ where
     type Item = Result<P::Output, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.lazy.next(|come| come.pop_first().map(|(_, result)| result))
+        self.lazy.next(Come::pop_first)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.lazy.size_hint()
     }
+}
+
+impl<P, F, I> FusedIterator for ImapUnordered<'_, P, F, I>
+where
+    P: Process,
+    F: FnMut(I::Item) -> P,
+    I: Iterator,
+{
 }

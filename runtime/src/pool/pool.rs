@@ -10,7 +10,8 @@ use super::error::{PoolError, TaskError};
 use super::feed::Feed;
 use super::job::{Job, outcome};
 use super::lazy::{Imap, ImapUnordered};
-use super::map::{MapJob, Mapper};
+use super::map::Mapper;
+use super::map_job::MapJob;
 use super::stats::PoolStats;
 use crate::error::Result;
 use crate::process::Process;
@@ -132,7 +133,7 @@ impl Pool {
         match segment {
             Ok(segments) => segments.into_iter().for_each(|segment| batch.add(segment)),
             Err(reason) => {
-                let error = TaskError::Encode { task, reason, ran: false };
+                let error = TaskError::Encode { task, reason, may_have_run: false };
                 batch.inbox.push_fate(0, super::batch::Fate::Failed(error));
                 batch.done = 1;
             }
@@ -266,6 +267,19 @@ impl Pool {
     /// None, today.
     pub fn shrink(&self, workers: usize) -> Result<usize> {
         self.core.resize(|now| now.saturating_sub(workers).max(1))
+    }
+
+    /// Has there be so many workers: as [`grow`](Self::grow) or [`shrink`](Self::shrink), whichever it takes.
+    ///
+    /// # Errors
+    /// As [`grow`](Self::grow).
+    ///
+    /// # Panics
+    /// With 0.
+    #[track_caller]
+    pub fn resize(&self, workers: usize) -> Result<()> {
+        assert!(workers > 0, "a pool of 0 workers does nothing");
+        self.core.resize(|_| workers).map(drop)
     }
 
     /// What the pool has done so far.

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::reply::Times;
 use super::timeline::{Event, Timeline, What};
+use crate::process::Process;
+use crate::process::registry::{self, Registered};
+use crate::wire;
 
 /// How many of the slowest are remembered.
 const SLOWEST: usize = 5;
@@ -26,7 +30,7 @@ pub struct WorkerStats {
 }
 
 /// Tasks that took long, one after the other in one worker: one task, where tasks are long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlowTask {
     /// The name of their process.
@@ -37,6 +41,64 @@ pub struct SlowTask {
     pub count: u32,
     /// How long each took, on average.
     pub each: Duration,
+    /// The arguments of the first, if they were kept, and which process takes them.
+    arguments: Option<(u32, Box<[u8]>)>,
+}
+
+/// Arguments of up to so many bytes are kept.
+const KEPT: usize = 4 << 10;
+
+impl SlowTask {
+    /// The first of them, with its arguments: to look at, or to run again. `None` if its process is another
+    /// than `P`, if it had handles or descriptors, or if its arguments have more than 4 KiB.
+    ///
+    /// ```
+    /// use offspring::{Pool, Process, process};
+    /// use std::time::Duration;
+    ///
+    /// #[process]
+    /// #[derive(Debug)]
+    /// struct Nap {
+    ///     millis: u64,
+    /// }
+    ///
+    /// impl Process for Nap {
+    ///     type Output = ();
+    ///
+    ///     fn run(self) {
+    ///         std::thread::sleep(Duration::from_millis(self.millis));
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::new(1)?;
+    /// pool.mapper().chunk_size(1).map(|millis| Nap { millis }, [1, 30, 2])?;
+    /// let slowest = &pool.stats().slowest[0];
+    /// assert_eq!(slowest.first::<Nap>().unwrap().millis, 30);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn first<P: Process>(&self) -> Option<P> {
+        let (process, arguments) = self.arguments.as_ref()?;
+        let index = registry::index_of(<P as Registered>::entry()).ok()?;
+        if index != *process {
+            return None;
+        }
+        wire::decode(arguments, Vec::new()).ok()
+    }
+}
+
+/// A chunk that was run: what is noted of it.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) worker: usize,
+    /// Which process it is of, by name and in the registry.
+    pub(super) name: &'static str,
+    pub(super) process: u32,
+    /// Which input its first task was for, and how many of them were run.
+    pub(super) index: usize,
+    pub(super) count: u32,
+    pub(super) times: Times,
 }
 
 /// What a pool has done so far: from [`Pool::stats`](crate::Pool::stats).
@@ -105,16 +167,9 @@ impl Records {
         &self.slowest
     }
 
-    /// A chunk was run between these moments, in nanoseconds.
-    pub(super) fn note(
-        &mut self,
-        worker: usize,
-        process: &'static str,
-        index: usize,
-        count: u32,
-        began: u64,
-        ended: u64,
-    ) {
+    /// Notes a chunk that was run. `arguments` gives those of its first task, if it has them.
+    pub(super) fn note(&mut self, ran: &Ran, arguments: impl FnOnce() -> Option<Vec<u8>>) {
+        let Ran { worker, name: process, index, count, times: Times { began, ended }, .. } = *ran;
         if count == 0 {
             return;
         }
@@ -122,7 +177,9 @@ impl Records {
         if self.slowest.len() < SLOWEST || self.slowest.last().is_some_and(|last| each > last.each)
         {
             let at = self.slowest.partition_point(|slow| slow.each >= each);
-            self.slowest.insert(at, SlowTask { process, index, count, each });
+            let arguments = arguments().filter(|arguments| arguments.len() <= KEPT);
+            let arguments = arguments.map(|arguments| (ran.process, arguments.into()));
+            self.slowest.insert(at, SlowTask { process, index, count, each, arguments });
             self.slowest.truncate(SLOWEST);
         }
         self.happened(worker, began, || What::Ran { process, index, count, ended });

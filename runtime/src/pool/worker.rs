@@ -220,18 +220,32 @@ impl Shift<'_> {
         let done = match (entry, chunk.count) {
             (None, _) => 0,
             (Some(entry), None) => self.run_beside(seq, entry, out),
-            (Some(entry), Some(count)) => {
-                let tasks = self.arena.bytes(chunk.at, chunk.len as usize).unwrap_or(&[]);
-                let mut run = Run { shift: self, seq, tasks, done: 0, most: count.min(most) };
-                entry.run_all(&mut run, out);
-                run.done
-            }
+            (Some(entry), Some(count)) => match self.arena.bytes(chunk.at, chunk.len as usize) {
+                Ok(tasks) => {
+                    let most = count.min(most);
+                    let mut run = Run { shift: self, seq, tasks, done: 0, most };
+                    entry.run_all(&mut run, out);
+                    run.done
+                }
+                Err(error) => self.refuse(count, &error),
+            },
         };
         let times = Times { began, ended: clock::now() };
         self.leave(Reply::End, &times.to_bytes(), &[]);
         self.last_call.set(times.ended);
         self.call();
         done
+    }
+
+    /// Says of all tasks of a chunk that there is no memory to see them in.
+    fn refuse(&self, count: u32, error: &std::io::Error) -> u32 {
+        let reason = format!(
+            "its arguments cannot be mapped: {error} (is the pool's `memory_limit` too low?)"
+        );
+        for _ in 0..count {
+            self.leave(Reply::Undecodable, reason.as_bytes(), &[]);
+        }
+        count
     }
 
     /// Asks for the one task of a chunk, and runs it.

@@ -74,7 +74,8 @@ impl Builder {
     /// Whether it is a daemon: one that this process ends at its own exit, by SIGTERM and after a
     /// second by SIGKILL, where it waits for others. By default, whether this process is one.
     ///
-    /// Unlike Python's, a daemon may start processes; they end with it.
+    /// Unlike Python's, a daemon may start processes; they end with it. One that is
+    /// [detached](Self::detached) as well is not ended.
     pub fn daemon(&mut self, daemon: bool) -> &mut Self {
         self.daemon = Some(daemon);
         self
@@ -113,7 +114,7 @@ impl Builder {
         self
     }
 
-    /// Keeps an environment variable from the process.
+    /// Keeps an environment variable from the process. By default it has all of this process's.
     pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Self {
         self.env.push((key.as_ref().into(), None));
         self
@@ -137,25 +138,25 @@ impl Builder {
     ///
     /// An allocation beyond it fails, which Rust answers by ending the process (SIGABRT). The
     /// program itself and the C library take some of it: leave some tens of MiB. The limit holds
-    /// for the process's own children as well.
+    /// for the process's own children as well. By default none is set.
     pub fn memory_limit(&mut self, bytes: u64) -> &mut Self {
         self.memory_limit = Some(bytes);
         self
     }
 
-    /// What the process reads on its standard input.
+    /// What the process reads on its standard input. By default what this process does.
     pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
         self.stdio[0] = stdio.into();
         self
     }
 
-    /// Where the process's standard output goes.
+    /// Where the process's standard output goes. By default where this process's does.
     pub fn stdout(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
         self.stdio[1] = stdio.into();
         self
     }
 
-    /// Where the process's standard error goes.
+    /// Where the process's standard error goes. By default where this process's does.
     pub fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Self {
         self.stdio[2] = stdio.into();
         self
@@ -209,7 +210,7 @@ impl Builder {
             .chain(attached.fds().iter().map(AsFd::as_fd))
             .chain(dir.iter().map(AsFd::as_fd))
             .collect();
-        let started = deliver(method, self.detached, &env, &private, |started| {
+        let started = deliver(method, self.detached, &name, &env, &private, |started| {
             instructions.env = started
                 .needs_env
                 .then(|| env.iter().map(|(key, value)| (bytes_of(key), bytes_of(value))).collect());
@@ -280,7 +281,7 @@ impl Builder {
 }
 
 /// How many children that were made ahead may turn out to be dead before that is an error.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 4;
 
 /// Makes a child and gives it its instructions.
 ///
@@ -289,16 +290,17 @@ const ATTEMPTS: usize = 3;
 fn deliver(
     method: StartMethod,
     detached: bool,
+    name: &str,
     env: &Environment,
     private: &[BorrowedFd<'_>],
     mut instruct: impl FnMut(&Started) -> Result<bool>,
 ) -> Result<Started> {
     let mut attempts = 0;
     loop {
-        let started = launch::start(method, work::PROGRAM, env, private)?;
+        let started = launch::start(method, work::PROGRAM, name, env, private)?;
         let delivered = instruct(&started);
         if let Ok(true) = delivered {
-            if method == StartMethod::Forkserver {
+            if method == StartMethod::ForkServer {
                 launch::make_one_ahead();
             }
             if detached {
@@ -314,7 +316,7 @@ fn deliver(
         delivered?;
         attempts += 1;
         if attempts == ATTEMPTS {
-            return Err(Error::DiedAtStart { pid, status });
+            return Err(Error::DiedAtStart { process: name.into(), pid, status });
         }
     }
 }
@@ -322,7 +324,10 @@ fn deliver(
 fn check(what: &'static str, text: &OsStr, refused: &[u8]) -> Result<()> {
     let bad = refused.contains(&b'=') && text.is_empty();
     if bad || text.as_bytes().iter().any(|byte| refused.contains(byte)) {
-        return Err(Error::Unusable { what, text: text.to_string_lossy().into_owned() });
+        return Err(Error::Unusable {
+            what: what.into(),
+            text: text.to_string_lossy().into_owned(),
+        });
     }
     Ok(())
 }
@@ -345,7 +350,7 @@ pub fn set_start_method(method: StartMethod) {
     START_METHOD.store(method.index(), Ordering::Relaxed);
 }
 
-/// How processes are started: [`StartMethod::Forkserver`], unless [`set_start_method`] was called
+/// How processes are started: [`StartMethod::ForkServer`], unless [`set_start_method`] was called
 /// here or in a process that this one descends from.
 pub fn start_method() -> StartMethod {
     StartMethod::from_index(START_METHOD.load(Ordering::Relaxed))

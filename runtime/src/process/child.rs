@@ -1,18 +1,20 @@
 //! A child whose value is still to come.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
 use serde::de::DeserializeOwned;
 
 use super::handle::{ChildHandle, End};
-use super::join_error::{Exit, Failure, JoinError, Panic};
+use super::join_error::{ChildFailure, Exit, JoinError};
+use super::panic_report::Panic;
 use super::protocol::Outcome;
-use crate::error::Error;
 use crate::sys::poll::{self, Wait};
 use crate::wire::{self, RecvFailure};
 
@@ -25,7 +27,7 @@ use crate::wire::{self, RecvFailure};
 /// [`pid`](ChildHandle::pid), [`is_alive`](ChildHandle::is_alive), [`wait`](ChildHandle::wait),
 /// [`wait_timeout`](ChildHandle::wait_timeout), [`terminate`](ChildHandle::terminate),
 /// [`kill`](ChildHandle::kill), [`interrupt`](ChildHandle::interrupt),
-/// [`signal`](ChildHandle::signal).
+/// [`send_signal`](ChildHandle::send_signal).
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,7 +49,6 @@ use crate::wire::{self, RecvFailure};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Child<T> {
     handle: ChildHandle,
     /// Where to write what the child reads on its standard input, if that is
@@ -60,12 +61,14 @@ pub struct Child<T> {
     value: PhantomData<fn() -> T>,
 }
 
-/// What a child gave, and what it wrote: from [`Child::join_with_output`].
-#[derive(Debug)]
+/// What a child gave, how it ended, and what it wrote: from [`Child::join_with_output`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Output<T> {
+pub struct JoinOutput<T> {
     /// What [`Child::join`] would have given.
     pub result: Result<T, JoinError>,
+    /// How it ended. `None` if something else in this program took its exit status.
+    pub status: Option<ExitStatus>,
     /// What it wrote to its standard output, if that was piped.
     pub stdout: Vec<u8>,
     /// What it wrote to its standard error, if that was piped.
@@ -95,14 +98,49 @@ impl<T: DeserializeOwned> Child<T> {
     /// exited, or the value could not cross.
     pub fn join(mut self) -> Result<T, JoinError> {
         drop(self.stdin.take());
-        let end = loop {
-            match self.handle.0.wait_for_end(Wait::Forever) {
-                Ok(Some(end)) => break end,
-                Ok(None) => {}
-                Err(error) => return Err(JoinError::Lost(error)),
+        loop {
+            if let Some(result) = self.join_within(Wait::Forever) {
+                return result;
             }
-        };
-        self.take_value(end)
+        }
+    }
+
+    /// Waits until the child has ended, but no longer than `timeout`, and gives the value of its work. A
+    /// timeout of zero looks and does not wait.
+    ///
+    /// Otherwise as [`join`](Self::join): a piped standard input is closed first.
+    ///
+    /// # Errors
+    /// The child itself, if it has not ended in time. Within `Ok`, as [`join`](Self::join).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// #[offspring::process]
+    /// fn nap(millis: u64) -> String {
+    ///     std::thread::sleep(Duration::from_millis(millis));
+    ///     "slept well".into()
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// match nap(600_000).spawn()?.join_timeout(Duration::from_millis(10)) {
+    ///     Ok(result) => println!("{}", result?),
+    ///     Err(child) => child.kill()?, // or wait for it again
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn join_timeout(mut self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
+        drop(self.stdin.take());
+        self.join_within(Wait::at_most(timeout)).ok_or(self)
+    }
+
+    /// What came of it, if it ends in time.
+    fn join_within(&self, wait: Wait) -> Option<Result<T, JoinError>> {
+        match self.handle.0.wait_for_end(wait) {
+            Ok(end) => Some(self.take_value(end?)),
+            Err(error) => Some(Err(JoinError::Lost(self.failure(error.to_string(), true)))),
+        }
     }
 
     /// Waits until the child has ended, reading meanwhile whatever of its output is piped.
@@ -129,17 +167,23 @@ impl<T: DeserializeOwned> Child<T> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn join_with_output(mut self) -> io::Result<Output<T>> {
+    pub fn join_with_output(mut self) -> io::Result<JoinOutput<T>> {
         drop(self.stdin.take());
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         read_both(self.stdout.take(), &mut stdout, self.stderr.take(), &mut stderr)?;
-        Ok(Output { result: self.join(), stdout, stderr })
+        let handle = self.handle();
+        let result = self.join();
+        Ok(JoinOutput { result, status: handle.wait().ok(), stdout, stderr })
+    }
+
+    fn failure(&self, reason: impl Into<String>, ran: bool) -> ChildFailure {
+        let reason = reason.into();
+        ChildFailure { process: self.name().into(), pid: self.pid(), reason, ran }
     }
 
     /// What the child sent before it ended, or what its end means instead.
     fn take_value(&self, end: End) -> Result<T, JoinError> {
         let (name, pid) = (self.name(), self.pid());
-        let failure = |reason: String, ran| Failure { process: name.into(), pid, reason, ran };
         let read = wire::recv(self.handle.0.channel.as_fd(), Wait::Never, |packet| {
             Outcome::read(packet, wire::decode::<T>)
         });
@@ -147,7 +191,7 @@ impl<T: DeserializeOwned> Child<T> {
             Ok(Ok(Ok(value))) => return Ok(value),
             Ok(Ok(Err(error))) => {
                 let reason = format!("its result cannot be taken over: {error}");
-                return Err(JoinError::Decode(failure(reason, true)));
+                return Err(JoinError::Decode(self.failure(reason, true)));
             }
             Ok(Err(outcome)) => outcome,
             // It ended without a word.
@@ -157,29 +201,32 @@ impl<T: DeserializeOwned> Child<T> {
                         JoinError::Exited(Exit { process: name.into(), pid, status })
                     }
                     End::Unknown => {
-                        JoinError::Lost(Error::StatusLost { process: name.into(), pid })
+                        let reason = "it has ended, but something else in this program took its \
+                                      exit status: look for `waitpid(-1)` or an ignored SIGCHLD";
+                        JoinError::Lost(self.failure(reason, true))
                     }
                 });
             }
             Err(RecvFailure::Corrupt(what)) => {
-                return Err(JoinError::Decode(failure(format!("it sent {what}"), true)));
+                return Err(JoinError::Decode(self.failure(format!("it sent {what}"), true)));
             }
             Err(RecvFailure::DescriptorsLost) => {
                 let reason = "this process has no room for the descriptors of its result: raise \
                               the limit of open files (`ulimit -n`)";
-                return Err(JoinError::Decode(failure(reason.into(), true)));
+                return Err(JoinError::Decode(self.failure(reason, true)));
             }
             Err(RecvFailure::Os(error)) => {
-                return Err(JoinError::Lost(Error::os("read a child's result", error)));
+                let reason = format!("its result could not be read: {error}");
+                return Err(JoinError::Lost(self.failure(reason, true)));
             }
         };
         Err(match outcome {
             Outcome::Panicked(report) => {
                 JoinError::Panicked(Panic { process: name.into(), pid, report })
             }
-            Outcome::Unencodable(reason) => JoinError::Encode(failure(reason, true)),
-            Outcome::Undecodable(reason) => JoinError::Decode(failure(reason, false)),
-            Outcome::Unequipped(reason) => JoinError::Setup(failure(reason, false)),
+            Outcome::Unencodable(reason) => JoinError::Encode(self.failure(reason, true)),
+            Outcome::Undecodable(reason) => JoinError::Decode(self.failure(reason, false)),
+            Outcome::Unequipped(reason) => JoinError::Setup(self.failure(reason, false)),
             Outcome::Value(..) => unreachable!("a value is given to the closure above"),
         })
     }
@@ -190,6 +237,19 @@ impl<T> Child<T> {
     /// [`join`](Self::join).
     pub fn handle(&self) -> ChildHandle {
         self.handle.clone()
+    }
+}
+
+/// As its handle's: `process 'square-1' (pid 4711)`.
+impl<T> fmt::Display for Child<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.handle.fmt(f)
+    }
+}
+
+impl<T> fmt::Debug for Child<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.handle.describe("Child", f)
     }
 }
 

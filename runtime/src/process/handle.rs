@@ -1,5 +1,7 @@
 //! A child, whatever its result's type: its name, its life, its end.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +19,9 @@ use crate::wire::endpoint::Endpoint;
 /// A handle to a child of this process: all that [`Child`](crate::Child) can do, save for its value.
 ///
 /// From [`active_children`](crate::active_children) or [`Child::handle`](crate::Child::handle).
-/// Cloned, it is another handle to the same child. Dropped, it changes nothing.
-#[derive(Debug, Clone)]
+/// Cloned, it is another handle to the same child, and equal to it. Dropped, it changes nothing. Its text
+/// is the child's name and number: `process 'square-1' (pid 4711)`.
+#[derive(Clone)]
 pub struct ChildHandle(pub(super) Arc<Shared>);
 
 /// What all handles to one child share.
@@ -63,12 +66,17 @@ impl ChildHandle {
         self.0.daemon
     }
 
+    /// Whether it lives on when this process ends: see [`Builder::detached`](crate::Builder::detached).
+    pub fn is_detached(&self) -> bool {
+        self.0.detached
+    }
+
     /// Whether it has not ended yet.
     pub fn is_alive(&self) -> bool {
         !matches!(self.0.wait_for_end(Wait::Never), Ok(Some(_)))
     }
 
-    /// Waits until it has ended, and says how. Python's `join()` and `exitcode`.
+    /// Waits until it has ended, and says how. Python's `join()`.
     ///
     /// Any number of threads may wait, any number of times: all get the same answer. Unlike
     /// [`Child::join`](crate::Child::join), this does not close a piped standard input: a child that
@@ -82,6 +90,14 @@ impl ChildHandle {
                 return Ok(status);
             }
         }
+    }
+
+    /// How it ended, if it has: does not wait. Python's `exitcode`.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        self.wait_until(Wait::Never)
     }
 
     /// Waits until it has ended, but no longer than `timeout`: then `None`. A timeout of zero
@@ -111,7 +127,7 @@ impl ChildHandle {
     /// [`Error::Os`] with `EPERM` if it has become another user's. That it has ended already is no
     /// error.
     pub fn terminate(&self) -> Result<()> {
-        self.signal(libc::SIGTERM)
+        self.send_signal(libc::SIGTERM)
     }
 
     /// Ends it, by SIGKILL, which no process can refuse.
@@ -119,7 +135,7 @@ impl ChildHandle {
     /// # Errors
     /// As [`terminate`](Self::terminate).
     pub fn kill(&self) -> Result<()> {
-        self.signal(libc::SIGKILL)
+        self.send_signal(libc::SIGKILL)
     }
 
     /// Interrupts it, by SIGINT, as Ctrl-C in a terminal does.
@@ -127,26 +143,60 @@ impl ChildHandle {
     /// # Errors
     /// As [`terminate`](Self::terminate).
     pub fn interrupt(&self) -> Result<()> {
-        self.signal(libc::SIGINT)
+        self.send_signal(libc::SIGINT)
     }
 
-    /// Sends it a signal, by number: one of `libc::SIG*`, or a real-time one.
+    /// Sends it a signal, by number: one of `libc::SIG*`, or a real-time one. Python's
+    /// `Popen.send_signal`.
     ///
     /// It can never reach another process that was given the same number meanwhile.
     ///
     /// # Errors
     /// As [`terminate`](Self::terminate), and `EINVAL` if there is no such signal.
-    pub fn signal(&self, signal: i32) -> Result<()> {
+    pub fn send_signal(&self, signal: i32) -> Result<()> {
         match pidfd::send_signal(self.0.pidfd.as_fd(), signal) {
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(error) => {
-                let Shared { name, pid, .. } = &*self.0;
-                Err(Error::os(
-                    format!("send signal {signal} to process '{name}' (pid {pid})"),
-                    error,
-                ))
-            }
+            Err(error) => Err(Error::os(format!("send signal {signal} to {self}"), error)),
         }
+    }
+}
+
+impl ChildHandle {
+    /// What a person wants to know of it.
+    pub(super) fn describe(&self, of: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct(of);
+        text.field("name", &self.0.name).field("pid", &self.0.pid);
+        match *self.0.end.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(End::With(status)) => text.field("status", &status).finish_non_exhaustive(),
+            Some(End::Unknown) | None => text.finish_non_exhaustive(),
+        }
+    }
+}
+
+impl fmt::Debug for ChildHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe("ChildHandle", f)
+    }
+}
+
+impl fmt::Display for ChildHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process '{}' (pid {})", self.0.name, self.0.pid)
+    }
+}
+
+/// Two handles are equal if they are to the same child.
+impl PartialEq for ChildHandle {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for ChildHandle {}
+
+impl Hash for ChildHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
     }
 }
 

@@ -39,17 +39,17 @@ pub(super) fn become_child(told: Told) {
 /// assert_eq!(offspring::current().name(), "main");
 /// assert_eq!(offspring::current().pid(), std::process::id());
 /// ```
-pub fn current() -> Current {
-    Current { told: told() }
+pub fn current() -> CurrentProcess {
+    CurrentProcess { told: told() }
 }
 
 /// This process: see [`current`].
 #[derive(Debug, Clone, Copy)]
-pub struct Current {
+pub struct CurrentProcess {
     told: Option<&'static Told>,
 }
 
-impl Current {
+impl CurrentProcess {
     /// Its name: the one it was given or `square-1` in a child, `main` in a process that is
     /// nobody's child.
     pub fn name(&self) -> &'static str {
@@ -85,17 +85,17 @@ impl Current {
 /// # Ok(())
 /// # }
 /// ```
-pub fn parent() -> Option<Parent> {
-    told().map(|told| Parent { told: &told.parent })
+pub fn parent() -> Option<ParentProcess> {
+    told().map(|told| ParentProcess { told: &told.parent })
 }
 
 /// The process that started this one: see [`parent`].
 #[derive(Debug, Clone, Copy)]
-pub struct Parent {
+pub struct ParentProcess {
     told: &'static ToldOfParent,
 }
 
-impl Parent {
+impl ParentProcess {
     /// Its name.
     pub fn name(&self) -> &'static str {
         &self.told.name

@@ -7,8 +7,8 @@ use std::process::ExitStatus;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
-use crate::wire;
+use super::Panic;
+use crate::wire::foreign;
 
 /// Why a child gave no value. Its text names the process, its pid, and what happened.
 ///
@@ -27,7 +27,28 @@ use crate::wire;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, thiserror::Error)]
+///
+/// It serialises, so that a child can return it in its turn, and `?` is of use there:
+///
+/// ```
+/// # use offspring::{JoinError, process};
+/// # #[process]
+/// # fn divide(a: u32, b: u32) -> u32 {
+/// #     a / b
+/// # }
+/// #[process]
+/// fn divide_twice(a: u32, b: u32) -> Result<u32, JoinError> {
+///     let once = divide(a, b).spawn().expect("a process").join()?;
+///     divide(once, b).spawn().expect("a process").join()
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert_eq!(divide_twice(20, 2).spawn()?.join()??, 5);
+/// assert!(divide_twice(20, 0).spawn()?.join()?.unwrap_err().is_panic());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum JoinError {
     /// The work panicked.
@@ -38,20 +59,69 @@ pub enum JoinError {
     Exited(Exit),
     /// The work returned, but what it returned could not be encoded.
     #[error("{0}")]
-    Encode(Failure),
+    Encode(ChildFailure),
     /// What was sent could not be decoded: the result here, or the arguments in the child.
     #[error("{0}")]
-    Decode(Failure),
+    Decode(ChildFailure),
     /// The work did not run, because the child could not be given what its
     /// [`Builder`](crate::Builder) asked for, or the system was out of something.
     #[error("{0}")]
-    Setup(Failure),
-    /// The child ended without a value, and how is not to be found out.
-    #[error(transparent)]
-    Lost(Error),
+    Setup(ChildFailure),
+    /// The child ended without a value, and how is not to be found out: something else in this program
+    /// took its exit status, or the system refuses to tell.
+    #[error("{0}")]
+    Lost(ChildFailure),
 }
 
 impl JoinError {
+    /// The name of the process.
+    pub fn process(&self) -> &str {
+        self.who().0
+    }
+
+    /// The number the process had.
+    pub fn pid(&self) -> u32 {
+        self.who().1
+    }
+
+    fn who(&self) -> (&str, u32) {
+        match self {
+            Self::Panicked(panic) => (panic.process(), panic.pid()),
+            Self::Exited(exit) => (exit.process(), exit.pid()),
+            Self::Encode(failure)
+            | Self::Decode(failure)
+            | Self::Setup(failure)
+            | Self::Lost(failure) => (failure.process(), failure.pid()),
+        }
+    }
+
+    /// How the child ended, if it did so before its work was done: of
+    /// [`Exited`](Self::Exited). (How one ended whose work panicked, say, is told by
+    /// [`ChildHandle::wait`](crate::ChildHandle::wait).)
+    pub fn status(&self) -> Option<ExitStatus> {
+        match self {
+            Self::Exited(exit) => Some(exit.status()),
+            _ => None,
+        }
+    }
+
+    /// Whether the work panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self, Self::Panicked(_))
+    }
+
+    /// The panic, if it was one; else the error as it is. To go on with it here, there is
+    /// [`Panic::resume_unwind`].
+    ///
+    /// # Errors
+    /// This error, if it was no panic.
+    pub fn into_panic(self) -> Result<Panic, Self> {
+        match self {
+            Self::Panicked(panic) => Ok(panic),
+            other => Err(other),
+        }
+    }
+
     /// Whether the work had begun, so that some of what it does may have been done.
     ///
     /// If not, starting it again is safe. It is true where that is not known.
@@ -67,10 +137,11 @@ impl JoinError {
 /// How a child ended that gave no value. Everything [`ExitStatus`] tells, this tells.
 ///
 /// Its text names the process, its pid, and the signal or the code.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     pub(super) process: String,
     pub(super) pid: u32,
+    #[serde(with = "foreign::exit_status")]
     pub(super) status: ExitStatus,
 }
 
@@ -89,7 +160,19 @@ impl Exit {
     pub fn status(&self) -> ExitStatus {
         self.status
     }
+
+    /// The code it exited with, if it exited: as [`ExitStatus::code`].
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// The signal that killed it, if one did: as [`ExitStatusExt::signal`].
+    pub fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
 }
+
+impl std::error::Error for Exit {}
 
 impl Deref for Exit {
     type Target = ExitStatus;
@@ -125,15 +208,15 @@ pub(crate) fn write_end(f: &mut fmt::Formatter<'_>, status: ExitStatus) -> fmt::
 }
 
 /// Something that went wrong around the work. Its text names the process, its pid, and what it was.
-#[derive(Debug, Clone)]
-pub struct Failure {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChildFailure {
     pub(super) process: String,
     pub(super) pid: u32,
     pub(super) reason: String,
     pub(super) ran: bool,
 }
 
-impl Failure {
+impl ChildFailure {
     /// The name of the process.
     pub fn process(&self) -> &str {
         &self.process
@@ -150,90 +233,11 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ChildFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { process, pid, reason, .. } = self;
         write!(f, "process '{process}' (pid {pid}): {reason}")
     }
 }
 
-/// What a panic says of itself, on its way to the parent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct PanicReport {
-    pub(super) message: String,
-    pub(super) location: Option<String>,
-    pub(super) backtrace: Option<String>,
-}
-
-impl PanicReport {
-    /// The message, and where it happened, in a line.
-    pub(crate) fn describe(&self) -> String {
-        match &self.location {
-            Some(location) => format!("it panicked at {location}: {}", self.message),
-            None => format!("it panicked: {}", self.message),
-        }
-    }
-
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        // Three strings always encode.
-        let _ = wire::encode(self, &mut bytes);
-        bytes
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        wire::decode(bytes, Vec::new()).ok()
-    }
-}
-
-/// A panic in a child, as it reached the parent.
-///
-/// Its text is one line: the process, its pid, the place and the message. The backtrace is there
-/// if the child captured one (`RUST_BACKTRACE=1`).
-#[derive(Debug, Clone)]
-pub struct Panic {
-    pub(super) process: String,
-    pub(super) pid: u32,
-    pub(super) report: PanicReport,
-}
-
-impl Panic {
-    pub(crate) fn new(process: impl Into<String>, pid: u32, report: PanicReport) -> Self {
-        Self { process: process.into(), pid, report }
-    }
-
-    /// The name of the process.
-    pub fn process(&self) -> &str {
-        &self.process
-    }
-
-    /// The number the process had.
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// What the panic said; of a payload that is no text, that it is none.
-    pub fn message(&self) -> &str {
-        &self.report.message
-    }
-
-    /// Where it happened: `src/main.rs:16:5`. Unknown if the work has set a panic hook of its own.
-    pub fn location(&self) -> Option<&str> {
-        self.report.location.as_deref()
-    }
-
-    /// The child's backtrace, if backtraces are enabled there (`RUST_BACKTRACE`).
-    pub fn backtrace(&self) -> Option<&str> {
-        self.report.backtrace.as_deref()
-    }
-}
-
-impl fmt::Display for Panic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process '{}' (pid {}) panicked", self.process, self.pid)?;
-        if let Some(location) = self.location() {
-            write!(f, " at {location}")?;
-        }
-        write!(f, ": {}", self.message())
-    }
-}
+impl std::error::Error for ChildFailure {}

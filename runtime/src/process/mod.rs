@@ -4,7 +4,7 @@
 //! - [`builder`]: how one is to be started; [`stdio`] for its standard streams
 //! - [`child`], [`handle`]: one that was started, with and without its result's type
 //! - [`table`]: all that were started; [`exit`]: what becomes of them when this process ends
-//! - [`join_error`]: what a child that gave no value leaves behind
+//! - [`join_error`]: what a child that gave no value leaves behind; [`panic_report`]: of one that panicked
 //! - [`identity`]: this process, and its parent
 //! - [`protocol`]: what passes over a channel; [`work`]: the child's side of it
 
@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Result;
 
+mod backtrace;
 mod builder;
 mod child;
 mod entry;
@@ -20,6 +21,7 @@ mod exit;
 mod handle;
 mod identity;
 mod join_error;
+mod panic_report;
 mod panics;
 mod protocol;
 pub(crate) mod registry;
@@ -28,12 +30,14 @@ mod table;
 mod work;
 
 pub use builder::{Builder, set_start_method, start_method};
-pub use child::{Child, Output};
+pub use child::{Child, JoinOutput};
 pub use entry::init;
 pub use handle::ChildHandle;
-pub use identity::{Current, Parent, cpu_count, current, parent};
-pub use join_error::{Exit, Failure, JoinError, Panic};
-pub(crate) use join_error::{PanicReport, write_end};
+pub use identity::{CurrentProcess, ParentProcess, cpu_count, current, parent};
+pub(crate) use join_error::write_end;
+pub use join_error::{ChildFailure, Exit, JoinError};
+pub use panic_report::Panic;
+pub(crate) use panic_report::PanicReport;
 pub use stdio::Stdio;
 pub use table::active_children;
 
@@ -81,7 +85,10 @@ pub trait Process: registry::Registered {
 
     /// Starts the work in a child of this process.
     ///
-    /// The same as [`spawn(self)`](spawn), where the errors are described.
+    /// The same as [`spawn(self)`](spawn).
+    ///
+    /// # Errors
+    /// As [`spawn`].
     fn spawn(self) -> Result<Child<Self::Output>> {
         spawn(self)
     }

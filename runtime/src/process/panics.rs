@@ -1,13 +1,12 @@
 //! Panics in the work: noted where they happen, so that the parent can be told.
 
 use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::panic::PanicHookInfo;
 
-use super::identity;
-use super::join_error::PanicReport;
+use super::panic_report::PanicReport;
+use super::{backtrace, identity};
 
 thread_local! {
     /// Whether this thread runs the work.
@@ -49,11 +48,10 @@ pub(super) fn install_hook(report: Report, aborting: fn(PanicReport)) {
 }
 
 fn note(info: &PanicHookInfo<'_>) -> PanicReport {
-    let backtrace = Backtrace::capture();
     PanicReport {
         message: message(info.payload()),
         location: info.location().map(ToString::to_string),
-        backtrace: (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string()),
+        backtrace: backtrace::capture(),
     }
 }
 
@@ -84,7 +82,7 @@ fn message(payload: &(dyn Any + Send)) -> String {
 /// Runs the work, noting its panics.
 pub(super) fn noted<R>(work: impl FnOnce() -> R) -> R {
     NOTING.set(true);
-    let result = work();
+    let result = backtrace::offspring_begin_short_backtrace(work);
     NOTING.set(false);
     result
 }

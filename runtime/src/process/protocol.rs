@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use serde::{Deserialize, Serialize};
 
-use super::join_error::PanicReport;
+use super::panic_report::PanicReport;
 use crate::sys::poll::Wait;
 use crate::wire::{self, EncodeError, Kind, Packet, SendFailure};
 

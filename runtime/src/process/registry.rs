@@ -10,7 +10,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::join_error::PanicReport;
+use super::panic_report::PanicReport;
 use super::protocol::Outcome;
 use super::{Process, panics};
 use crate::error::{Error, Result};
@@ -220,7 +220,7 @@ impl Table {
         entries.sort_by_key(|entry| entry.key());
         if let Some(pair) = entries.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
             return Err(Error::Duplicate {
-                name: pair[0].path,
+                name: pair[0].path.into(),
                 first: pair[0].place(),
                 second: pair[1].place(),
             });
@@ -233,6 +233,11 @@ impl Table {
         }
         Ok(Self { fingerprint: hasher.finish(), entries })
     }
+}
+
+/// This name of a process, as the program has it.
+pub(crate) fn known_name(name: &str) -> Option<&'static str> {
+    table().ok()?.entries.iter().map(|entry| entry.name).find(|known| *known == name)
 }
 
 /// Stands for all names and signatures of the program: two builds that differ in them never talk.

@@ -1,6 +1,9 @@
 //! A child's standard streams.
 
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Stderr, Stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -9,8 +12,9 @@ use crate::sys::fd;
 /// What one of a child's standard streams leads to: for [`Builder`](crate::Builder).
 ///
 /// As `std::process::Stdio`, which cannot be used here because it does not tell what it holds.
-/// It can be made from anything that owns a descriptor, a `File` or one end of a
-/// [`std::io::pipe`], and used for any number of processes.
+/// It can be made from what std's can: a `File`, one end of a [`std::io::pipe`], another child's stream,
+/// any [`OwnedFd`]; and from [`Stdout`] and [`Stderr`], for a child whose one goes where this process's
+/// other one does. Unlike std's it can be used for any number of processes.
 ///
 /// ```
 /// use offspring::{Builder, Stdio, process};
@@ -40,6 +44,8 @@ pub struct Stdio(Kind);
 #[derive(Debug, Clone)]
 enum Kind {
     Inherit,
+    /// What this process has as its stream of that number.
+    Standard(i32),
     Null,
     Piped,
     Given(Arc<OwnedFd>),
@@ -68,9 +74,31 @@ impl Default for Stdio {
     }
 }
 
-impl<T: Into<OwnedFd>> From<T> for Stdio {
-    fn from(descriptor: T) -> Self {
-        Self(Kind::Given(Arc::new(descriptor.into())))
+// Each by itself, as std has them: what owned a descriptor in general would leave no room for others.
+macro_rules! from_owners {
+    ($($owner:ty),*) => {$(
+        impl From<$owner> for Stdio {
+            fn from(owner: $owner) -> Self {
+                Self(Kind::Given(Arc::new(owner.into())))
+            }
+        }
+    )*};
+}
+
+from_owners!(OwnedFd, File, PipeReader, PipeWriter, ChildStdin, ChildStdout, ChildStderr);
+
+/// Where this process's standard output goes at the time of the start: for a child's standard error, as
+/// the shell's `2>&1`.
+impl From<Stdout> for Stdio {
+    fn from(_: Stdout) -> Self {
+        Self(Kind::Standard(1))
+    }
+}
+
+/// Where this process's standard error goes at the time of the start.
+impl From<Stderr> for Stdio {
+    fn from(_: Stderr) -> Self {
+        Self(Kind::Standard(2))
     }
 }
 
@@ -102,6 +130,7 @@ impl Stream {
         let flow = if number == 0 { Flow::In } else { Flow::Out };
         let (childs, ours) = match &stdio.0 {
             Kind::Inherit => (fd::standard(number).map(ChildsEnd::Inherited), None),
+            Kind::Standard(other) => (fd::standard(*other).map(ChildsEnd::Inherited), None),
             Kind::Null => (None, None), // the child opens it
             Kind::Given(fd) => (Some(ChildsEnd::Given(Arc::clone(fd))), None),
             Kind::Piped => {

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-use super::join_error::PanicReport;
+use super::panic_report::PanicReport;
 use super::panics::{self, Report};
 use super::protocol::{Equipment, Instructions, Order, Outcome, text_of};
 use super::registry::{self, Entry};

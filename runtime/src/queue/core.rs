@@ -22,7 +22,7 @@ use crate::sync::slots::Slot;
 use crate::sys::poll::{self, Wait};
 use crate::sys::{copies, event, socket};
 use crate::wire::endpoint::Endpoint;
-use crate::wire::{self, Parcel, RecvFailure, Scratch, SendFailure};
+use crate::wire::{self, DecodeError, Parcel, RecvFailure, Scratch, SendFailure};
 
 /// An item of more bytes than this goes in a sealed file of its own: it is copied once, and holds nobody
 /// up meanwhile.
@@ -76,7 +76,7 @@ pub(super) enum PutProblem {
     Closed,
     Disconnected,
     /// There is no memory, or no descriptor.
-    Refused(Error),
+    Os(Error),
 }
 
 /// Why nothing was got.
@@ -85,6 +85,7 @@ pub(super) enum GetProblem {
     TimedOut,
     Closed,
     Disconnected,
+    Decode(DecodeError),
     DescriptorsLost,
     /// What is there is nothing that a queue holds.
     Corrupt,
@@ -123,15 +124,17 @@ gave_up!(PutProblem GetProblem);
 
 impl From<NoRoom> for PutProblem {
     fn from(reason: NoRoom) -> Self {
-        Self::Refused(match reason {
-            NoRoom::Full(len) => Error::TooLarge { what: "bytes in a queue", len, max: Store::MAX },
+        Self::Os(match reason {
+            NoRoom::Full(len) => {
+                Error::TooLarge { what: "bytes in a queue".into(), len, max: Store::MAX }
+            }
             NoRoom::Failed(error) => error,
         })
     }
 }
 
 fn failed(error: impl Into<io::Error>) -> PutProblem {
-    PutProblem::Refused(Error::os("put something into a queue", error))
+    PutProblem::Os(Error::os("put something into a queue", error))
 }
 
 impl Core {

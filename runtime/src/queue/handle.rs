@@ -14,12 +14,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::core::{Core, GetProblem};
 use super::errors::{
-    GetError, GetManyError, GetTimeoutError, Problem, PutError, PutManyError, PutTimeoutError,
-    QueueJoinError, TooManyDone, TryGetError, TryPutError,
+    GetError, GetTimeoutError, Problem, PutError, PutTimeoutError, QueueJoinError, TooManyDone,
+    TryGetError, TryPutError,
 };
 use crate::error::{Error, Result};
 use crate::sys::poll::Wait;
-use crate::wire::{self, DecodeError, Scratch};
+use crate::wire::{self, Scratch};
 
 const NAME: &str = "Queue";
 /// The most items that a queue can be bounded to.
@@ -74,7 +74,7 @@ const MAX_CAPACITY: usize = 1 << 31;
 /// # }
 /// ```
 pub struct Queue<T> {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     /// Not shared by threads: how many handles there are says how many can use it.
     of_one_thread: PhantomData<Cell<()>>,
     items: PhantomData<fn(T) -> T>,
@@ -99,7 +99,7 @@ impl<T> Queue<T> {
         assert!(capacity > 0, "a queue for 0 items takes none");
         if capacity > MAX_CAPACITY {
             let what = "items of a bounded queue";
-            return Err(Error::TooLarge { what, len: capacity, max: MAX_CAPACITY });
+            return Err(Error::TooLarge { what: what.into(), len: capacity, max: MAX_CAPACITY });
         }
         Core::create(Some(capacity as u32), Location::caller()).map(Self::of)
     }
@@ -173,7 +173,7 @@ impl<T> Queue<T> {
     /// can be called more than once. Python's `shutdown()`, which its processes' queues lack.
     ///
     /// ```
-    /// use offspring::{GetError, PutError, Queue};
+    /// use offspring::{queue::GetError, queue::PutError, Queue};
     ///
     /// let queue = Queue::unbounded()?;
     /// queue.put("last").unwrap();
@@ -294,94 +294,11 @@ impl<T: Serialize> Queue<T> {
     }
 
     #[inline]
-    fn put_within(&self, value: &T, wait: Wait) -> Result<(), Problem> {
+    pub(super) fn put_within(&self, value: &T, wait: Wait) -> Result<(), Problem> {
         let mut scratch = Scratch::new();
         let attached = wire::encode(value, &mut scratch.0).map_err(Problem::Encode)?;
         self.core.put(&scratch.0, attached.fds(), wait).map_err(Problem::Put)?;
         attached.sent();
-        Ok(())
-    }
-
-    /// Puts many items into the queue, waiting while it is full: as [`put`](Self::put) for each, in order,
-    /// but faster, as others are woken only once. Items of other producers may come in between.
-    ///
-    /// It takes up to 64 KiB of items from `values` before it puts them: so much is lost if this process
-    /// is killed meanwhile, and not seen by others while `values` waits for something.
-    ///
-    /// # Errors
-    /// What was taken from `values` and not put comes back, with the reason. The others stay where they
-    /// are: pass `values.by_ref()` to have them.
-    ///
-    /// ```
-    /// use offspring::Queue;
-    ///
-    /// let queue = Queue::unbounded()?;
-    /// queue.put_many(0..1000).unwrap();
-    /// assert_eq!(queue.get_many(10).unwrap(), (0..10).collect::<Vec<_>>());
-    /// assert_eq!(queue.len(), 990);
-    /// # Ok::<(), offspring::Error>(())
-    /// ```
-    pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<(), PutManyError<T>> {
-        /// So many bytes are put at a time.
-        const BATCH: usize = 64 << 10;
-        let mut values = values.into_iter();
-        let mut put = 0;
-        loop {
-            let mut scratch = Scratch::new();
-            let (mut batch, mut ends) = (Vec::new(), Vec::new());
-            let expected = values.size_hint().0.min(BATCH / 64);
-            batch.reserve(expected);
-            ends.reserve(expected);
-            let mut special = None;
-            for value in values.by_ref() {
-                let start = scratch.0.len();
-                match wire::encode(&value, &mut scratch.0) {
-                    Ok(attached)
-                        if attached.fds().is_empty() && scratch.0.len() - start <= BATCH =>
-                    {
-                        attached.sent();
-                        batch.push(value);
-                        ends.push(scratch.0.len());
-                    }
-                    // On its own, in its turn.
-                    encoded => {
-                        drop(encoded);
-                        special = Some(value);
-                    }
-                }
-                if special.is_some() || scratch.0.len() >= BATCH {
-                    break;
-                }
-            }
-            if let Err((done, problem)) = self.put_batch(&scratch.0, &ends) {
-                let mut rest = batch.into_iter().skip(done).chain(special).collect::<Vec<_>>();
-                let first = rest.remove(0);
-                return Err(PutManyError::new(put + done, PutError::new(first, problem), rest));
-            }
-            put += ends.len();
-            drop(scratch);
-            match special {
-                Some(value) => {
-                    if let Err(error) = self.put(value) {
-                        return Err(PutManyError::new(put, error, Vec::new()));
-                    }
-                    put += 1;
-                }
-                None if ends.is_empty() => return Ok(()),
-                None => {}
-            }
-        }
-    }
-
-    /// Puts plain items that end there; on failure says how many were put.
-    fn put_batch(&self, bytes: &[u8], ends: &[usize]) -> Result<(), (usize, Problem)> {
-        let mut done = 0;
-        while done < ends.len() {
-            match self.core.put_some(bytes, ends, done, Wait::Forever) {
-                Ok(more) => done += more,
-                Err((more, problem)) => return Err((done + more, Problem::Put(problem))),
-            }
-        }
         Ok(())
     }
 }
@@ -395,7 +312,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// cannot be decoded, that item is gone, and the next may be got.
     #[inline]
     pub fn get(&self) -> Result<T, GetError> {
-        Ok(self.core.get(Wait::Forever, wire::decode)??)
+        Ok(self.get_within(Wait::Forever)?)
     }
 
     /// Gets the next item, if there is one now. Python's `get_nowait`.
@@ -404,7 +321,7 @@ impl<T: DeserializeOwned> Queue<T> {
     /// As [`get`](Self::get), and [`TryGetError::Empty`], also if nobody else is left.
     #[inline]
     pub fn try_get(&self) -> Result<T, TryGetError> {
-        Ok(self.core.get(Wait::Never, wire::decode)??)
+        Ok(self.get_within(Wait::Never)?)
     }
 
     /// Gets the next item, if one comes before `timeout` has passed.
@@ -412,200 +329,12 @@ impl<T: DeserializeOwned> Queue<T> {
     /// # Errors
     /// As [`get`](Self::get), and [`GetTimeoutError::Timeout`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetTimeoutError> {
-        Ok(self.core.get(Wait::at_most(timeout), wire::decode)??)
+        Ok(self.get_within(Wait::at_most(timeout))?)
     }
 
-    /// Waits for an item, and gets all that are there then, but no more than `max`: at least one, unless
-    /// `max` is 0. If this process is killed meanwhile, all of these are gone.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get), with what was got before.
-    pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetManyError<T>> {
-        self.get_many_within(max, Wait::Forever)
-    }
-
-    /// Gets all items that are there now, but no more than `max`: at least one, unless `max` is 0.
-    ///
-    /// # Errors
-    /// As [`try_get`](Self::try_get), with what was got before.
-    ///
-    /// ```
-    /// use offspring::{Queue, TryGetError};
-    ///
-    /// let queue = Queue::unbounded()?;
-    /// queue.put_many(0..3).unwrap();
-    /// assert_eq!(queue.try_get_many(10).unwrap(), [0, 1, 2]);
-    /// let error = queue.try_get_many(10).unwrap_err();
-    /// assert!(matches!(error.error(), TryGetError::Empty));
-    /// # Ok::<(), offspring::Error>(())
-    /// ```
-    pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, GetManyError<T, TryGetError>> {
-        self.get_many_within(max, Wait::Never)
-    }
-
-    /// As [`get_many`](Self::get_many), if an item comes before `timeout` has passed. It does not wait for
-    /// more than one.
-    ///
-    /// # Errors
-    /// As [`get_timeout`](Self::get_timeout), with what was got before.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use offspring::Queue;
-    ///
-    /// let queue = Queue::unbounded()?;
-    /// queue.put_many(0..3).unwrap();
-    /// let items = queue.get_many_timeout(10, Duration::from_secs(5)).unwrap(); // at once
-    /// assert_eq!(items, [0, 1, 2]);
-    /// # Ok::<(), offspring::Error>(())
-    /// ```
-    pub fn get_many_timeout(
-        &self,
-        max: usize,
-        timeout: Duration,
-    ) -> Result<Vec<T>, GetManyError<T, GetTimeoutError>> {
-        self.get_many_within(max, Wait::at_most(timeout))
-    }
-
-    fn get_many_within<E>(&self, max: usize, wait: Wait) -> Result<Vec<T>, GetManyError<T, E>>
-    where
-        E: From<GetProblem> + From<DecodeError>,
-    {
-        let mut items = Vec::new();
-        while items.len() < max {
-            // This one is waited for, if it is the first, and need not be plain, as those after it.
-            let wait = if items.is_empty() { wait } else { Wait::Never };
-            match self.core.get(wait, wire::decode) {
-                Ok(Ok(item)) => items.push(item),
-                Ok(Err(wrong)) => return Err(GetManyError::new(items, wrong.into())),
-                Err(GetProblem::TimedOut | GetProblem::Closed) if !items.is_empty() => break,
-                Err(problem) => return Err(GetManyError::new(items, problem.into())),
-            }
-            if items.len() == max {
-                break;
-            }
-            let mut scratch = Scratch::new();
-            let ends = match self.core.get_some(max - items.len(), &mut scratch.0) {
-                Ok(ends) => ends,
-                Err(GetProblem::TimedOut) => break,
-                Err(problem) => return Err(GetManyError::new(items, problem.into())),
-            };
-            let mut error = None;
-            let mut from = 0;
-            items.reserve(ends.len());
-            for &to in &ends {
-                match wire::decode(&scratch.0[from..to], Vec::new()) {
-                    Ok(item) => items.push(item),
-                    // Those after it were taken as well, so they are not to be lost.
-                    Err(wrong) => error = error.or(Some(wrong)),
-                }
-                from = to;
-            }
-            if let Some(wrong) = error {
-                return Err(GetManyError::new(items, wrong.into()));
-            }
-        }
-        Ok(items)
-    }
-
-    /// Gets the items that are there now, and ends when there is none: it does not wait.
-    ///
-    /// It also ends at an error; [`TryIter::error`] then tells which.
-    ///
-    /// ```
-    /// use offspring::Queue;
-    ///
-    /// let queue = Queue::unbounded()?;
-    /// queue.put_many(0..3).unwrap();
-    /// assert_eq!(queue.try_iter().sum::<u32>(), 3);
-    /// assert_eq!(queue.try_iter().next(), None);
-    /// # Ok::<(), offspring::Error>(())
-    /// ```
-    pub fn try_iter(&self) -> TryIter<'_, T> {
-        TryIter { queue: self, error: None }
-    }
-
-    /// Gets items until the queue is [closed](Self::close) or nobody else is left, waiting for each. So
-    /// whoever keeps a handle and waits for the end of this one must close the queue first, or drop its
-    /// handle.
-    ///
-    /// It also ends at an error; [`Iter::error`] then tells which.
-    pub fn iter(&self) -> Iter<'_, T> {
-        Iter { queue: self, error: None }
-    }
-}
-
-/// The items of a [`Queue`], until its end: from [`Queue::iter`].
-///
-/// It also ends at an item that is lost or cannot be decoded. Where that must not pass for the end, ask
-/// [`error`](Self::error) afterwards, or call [`Queue::get`] in a loop.
-#[derive(Debug)]
-#[must_use = "an iterator gets nothing until it is asked"]
-pub struct Iter<'a, T> {
-    queue: &'a Queue<T>,
-    error: Option<GetError>,
-}
-
-impl<T> Iter<'_, T> {
-    /// The error that ended it, if it was not the end of the queue.
-    pub fn error(&self) -> Option<&GetError> {
-        self.error.as_ref()
-    }
-}
-
-impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        match self.queue.get() {
-            Ok(item) => Some(item),
-            Err(GetError::Closed | GetError::Disconnected) => None,
-            Err(other) => {
-                self.error = Some(other);
-                None
-            }
-        }
-    }
-}
-
-/// The items that are in a [`Queue`] now: from [`Queue::try_iter`].
-///
-/// It also ends at an item that is lost or cannot be decoded: ask [`error`](Self::error) afterwards.
-#[derive(Debug)]
-#[must_use = "an iterator gets nothing until it is asked"]
-pub struct TryIter<'a, T> {
-    queue: &'a Queue<T>,
-    error: Option<TryGetError>,
-}
-
-impl<T> TryIter<'_, T> {
-    /// The error that ended it, if it was not that there is nothing.
-    pub fn error(&self) -> Option<&TryGetError> {
-        self.error.as_ref()
-    }
-}
-
-impl<T: DeserializeOwned> Iterator for TryIter<'_, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        match self.queue.try_get() {
-            Ok(item) => Some(item),
-            Err(TryGetError::Empty | TryGetError::Closed | TryGetError::Disconnected) => None,
-            Err(other) => {
-                self.error = Some(other);
-                None
-            }
-        }
-    }
-}
-
-impl<'a, T: DeserializeOwned> IntoIterator for &'a Queue<T> {
-    type Item = T;
-    type IntoIter = Iter<'a, T>;
-
-    fn into_iter(self) -> Iter<'a, T> {
-        self.iter()
+    #[inline]
+    pub(super) fn get_within(&self, wait: Wait) -> Result<T, GetProblem> {
+        self.core.get(wait, wire::decode)?.map_err(GetProblem::Decode)
     }
 }
 

@@ -60,16 +60,21 @@
 //! ```
 
 mod exclusive;
+mod freeze;
+mod header;
 mod inline;
 pub(crate) mod object;
 pub(crate) mod segment;
 mod shareable;
 mod shared;
 mod slice;
+mod split;
 
-pub use exclusive::{FreezeError, SharedMut, Split, SplitError};
+pub use exclusive::SharedMut;
+pub use freeze::FreezeError;
 pub use inline::{ArrayString, ArrayVec, CapacityError};
-pub use offspring_macros::Shareable;
+pub use offspring_macros::{Shareable, Zeroable};
 pub use shareable::{Shareable, Zeroable};
 pub use shared::Shared;
 pub use slice::SharedSlice;
+pub use split::{Split, SplitError};

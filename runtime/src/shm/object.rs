@@ -22,7 +22,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::segment::{Access, Contents, Foreign, HEADER, Id, MAX_ALIGN, Segment};
+use super::header::{Contents, HEADER, Id, MAX_ALIGN};
+use super::segment::{Access, Foreign, Segment};
 use super::shareable::{Shareable, Zeroable};
 use crate::error::{Error, Result};
 use crate::sys;
@@ -199,6 +200,7 @@ impl<S: Kind, T: Shareable> Object<S, [T]> {
     where
         T: Zeroable,
     {
+        let () = T::HAS_NO_DESTRUCTOR;
         Self::allocate(state, len, place)
     }
 }
@@ -302,7 +304,7 @@ impl<S: Kind, T: ?Sized + Content> Object<S, T> {
     fn allocate(state: S, len: usize, place: &Location<'_>) -> Result<Self> {
         S::check()?;
         let too_large = || Error::TooLarge {
-            what: "elements in shared memory",
+            what: "elements in shared memory".into(),
             len,
             max: max_len::<T::Element>(),
         };
@@ -423,14 +425,16 @@ impl<S: Kind, T: ?Sized> Object<S, T> {
         // the segment is mapped.
         unsafe {
             let start = self.segment.start().add(self.tail).cast();
-            NonNull::slice_from_raw_parts(start, self.state().tail_len()).as_ref()
+            // (Another process may have written anything there. What is not there is a fault then.)
+            let len = self.state().tail_len().min(S::TAIL_MAX);
+            NonNull::slice_from_raw_parts(start, len).as_ref()
         }
     }
 
     /// Has there be room for so many elements at the end; the state may then say that there are.
     pub(crate) fn grow_tail(&self, len: usize) -> Result<()> {
         if len > S::TAIL_MAX {
-            return Err(Error::TooLarge { what: S::NAME, len, max: S::TAIL_MAX });
+            return Err(Error::TooLarge { what: S::NAME.into(), len, max: S::TAIL_MAX });
         }
         self.segment.grow(self.tail + len * size_of::<S::Tail>())
     }

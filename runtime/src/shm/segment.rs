@@ -4,8 +4,8 @@
 //! forget to delete it: when the last process that holds it has ended, it is gone.
 //!
 //! At its start is a [`Header`] that is written before anybody else sees the segment, and never
-//! again. It says what is in it, so that what is received can be checked before it is touched, and
-//! which segment it is, so that a process that receives it twice maps it once.
+//! again, so that what is received can be checked before it is touched, and is mapped once if it is
+//! received twice.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,102 +14,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use nix::fcntl::SealFlag;
 
+use super::header::{Contents, HEADER, Header};
 use crate::error::{Error, Result};
 use crate::sys::mapping::Mapping;
 use crate::sys::{copies, memfd};
 
-/// The header's room: what a segment holds begins here, or at the next place it is aligned to.
-pub(crate) const HEADER: usize = 192;
-/// What may be asked of the alignment of what is in a segment.
-pub(crate) const MAX_ALIGN: usize = 4096;
-
-const MAGIC: u64 = u64::from_ne_bytes(*b"offsprg1");
-const PLACE_MAX: usize = 128;
-
-/// Which segment it is, among all that any process of this machine makes: in the order in which
-/// they were made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Id {
-    made_at: u64,
-    maker: u32,
-    count: u32,
-}
-
-impl Id {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-            .expect("the monotonic clock");
-        Self {
-            made_at: now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64,
-            maker: std::process::id(),
-            count: COUNT.fetch_add(1, Ordering::Relaxed),
-        }
-    }
-
-    /// As numbers, for a table in shared memory.
-    pub(crate) fn to_words(self) -> [u64; 2] {
-        [self.made_at, u64::from(self.maker) << 32 | u64::from(self.count)]
-    }
-}
-
-/// What a segment is said to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Contents {
-    /// What kind of thing it is, and of which types: equal only within one build of a program.
-    pub(crate) fingerprint: u64,
-    /// How many elements, if it is a slice.
-    pub(crate) len: usize,
-}
-
-/// What is at the start of every segment.
-#[derive(Debug)]
-struct Header {
-    contents: Contents,
-    id: Id,
-    /// Where in the program it was made.
-    place: String,
-}
-
-impl Header {
-    fn encode(&self) -> [u8; HEADER] {
-        let mut bytes = [0; HEADER];
-        let place = &self.place.as_bytes()[self.place.len().saturating_sub(PLACE_MAX)..];
-        let words = [
-            MAGIC,
-            self.contents.fingerprint,
-            self.contents.len as u64,
-            self.id.made_at,
-            self.id.to_words()[1],
-            place.len() as u64,
-        ];
-        for (at, word) in bytes.chunks_exact_mut(8).zip(words) {
-            at.copy_from_slice(&word.to_ne_bytes());
-        }
-        bytes[64..][..place.len()].copy_from_slice(place);
-        bytes
-    }
-
-    fn decode(bytes: &[u8; HEADER]) -> Option<Self> {
-        let mut words = bytes
-            .chunks_exact(8)
-            .map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")));
-        let mut word = || words.next().expect("a header's worth of words");
-        if word() != MAGIC {
-            return None;
-        }
-        let contents = Contents { fingerprint: word(), len: usize::try_from(word()).ok()? };
-        let (made_at, maker) = (word(), word());
-        let id = Id { made_at, maker: (maker >> 32) as u32, count: maker as u32 };
-        let place = bytes[64..].get(..usize::try_from(word()).ok()?)?;
-        Some(Self { contents, id, place: String::from_utf8_lossy(place).into_owned() })
-    }
-}
+pub(crate) use super::header::Id;
 
 /// Why something that was received is not the segment it should be.
 #[derive(Debug, thiserror::Error)]
@@ -381,8 +296,7 @@ impl Segment {
 
     /// What people are told of it: `Mutex #17 of process 4711, made at src/main.rs:12:5`.
     pub(crate) fn describe(&self, what: &str) -> String {
-        let Id { maker, count, .. } = self.id();
-        format!("{what} #{count} of process {maker}, made at {}", self.place())
+        format!("{what} {}, made at {}", self.id(), self.place())
     }
 
     /// Has the first `len` bytes be there. Any number of processes may do so at once.
@@ -447,8 +361,6 @@ impl Drop for Segment {
 mod tests {
     use std::panic::Location;
 
-    use proptest::prelude::*;
-
     use super::*;
 
     const CONTENTS: Contents = Contents { fingerprint: 7, len: 3 };
@@ -460,37 +372,6 @@ mod tests {
     fn adopt(file: OwnedFd, fingerprint: u64, needed: usize) -> Result<Arc<Segment>, Foreign> {
         let size = |_| Some((needed, needed));
         Segment::adopt(file, fingerprint, Access::Writable, size, never)
-    }
-
-    proptest! {
-        #[test]
-        fn a_header_is_what_was_written(
-            fingerprint: u64,
-            len: usize,
-            made_at: u64,
-            maker: u32,
-            count: u32,
-            place in "[ -~]{0,300}",
-        ) {
-            let id = Id { made_at, maker, count };
-            let contents = Contents { fingerprint, len };
-            let header = Header { contents, id, place: place.clone() };
-            let read = Header::decode(&header.encode()).unwrap();
-            prop_assert_eq!((read.contents, read.id), (contents, id));
-            // Of a long one, the end: there is the file's name.
-            prop_assert!(place.ends_with(&read.place) && read.place.len() == place.len().min(128));
-        }
-
-        #[test]
-        fn any_bytes_are_a_header_or_not(bytes: Vec<u8>, magic: bool) {
-            let mut header = [0; HEADER];
-            let len = bytes.len().min(HEADER);
-            header[..len].copy_from_slice(&bytes[..len]);
-            if magic {
-                header[..8].copy_from_slice(&MAGIC.to_ne_bytes());
-            }
-            let _ = Header::decode(&header);
-        }
     }
 
     #[test]
@@ -549,12 +430,5 @@ mod tests {
         segment.grow(100).unwrap();
         assert!(segment.holds(8192), "it never shrinks");
         assert!(matches!(segment.grow(8193), Err(Error::SharedMemory { len: 8193, .. })));
-    }
-
-    #[test]
-    fn ids_come_in_the_order_of_creation() {
-        let ids: Vec<_> = (0..100).map(|_| segment(4096).id()).collect();
-        assert!(ids.is_sorted());
-        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]));
     }
 }

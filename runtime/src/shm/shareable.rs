@@ -93,6 +93,8 @@ macro_rules! tuples {
     ($($name:ident)*) => {
         // SAFETY: each byte belongs to one element, for which this holds, or is padding.
         unsafe impl<$($name: Shareable),*> Shareable for ($($name,)*) {}
+        // SAFETY: each element is, and what is between them may be anything.
+        unsafe impl<$($name: Zeroable),*> Zeroable for ($($name,)*) {}
     };
 }
 
@@ -105,10 +107,14 @@ tuples!(A B C D E F);
 tuples!(A B C D E F G);
 tuples!(A B C D E F G H);
 
-/// A type of which all-zero bytes are a value: numbers, `bool`, atomics, and arrays of them.
+/// A type of which all-zero bytes are a value: numbers, `bool`, atomics, and arrays, tuples and structs of
+/// them.
 ///
 /// Shared memory is made of zeros, so these need not be written to be there. (In Python, a `RawArray`
 /// of any length is made so.)
+///
+/// For a struct of one's own, [derive](macro@crate::shm::Zeroable) it, which is safe: the derive asks it
+/// of every field.
 ///
 /// ```
 /// use offspring::shm::SharedMut;
@@ -120,6 +126,11 @@ tuples!(A B C D E F G H);
 ///
 /// # Safety
 /// An implementor vouches for just that.
+#[diagnostic::on_unimplemented(
+    message = "all-zero bytes are not known to be a value of `{Self}`",
+    label = "not `Zeroable`",
+    note = "derive `Zeroable` for your own struct; for another type, make the values by `from_fn` or `from_slice`"
+)]
 pub unsafe trait Zeroable: Shareable {}
 
 macro_rules! zeroable {
@@ -129,13 +140,22 @@ macro_rules! zeroable {
     )*};
 }
 
-zeroable!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64, bool);
+zeroable!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64, bool, ());
 zeroable!(AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize);
 zeroable!(AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicBool);
 
+macro_rules! zeroable_wrapper {
+    ($($wrapper:ident),*) => {$(
+        // SAFETY: laid out as what it wraps, for which this holds.
+        unsafe impl<T: Zeroable> Zeroable for $wrapper<T> {}
+    )*};
+}
+
+zeroable_wrapper!(Cell, UnsafeCell, Wrapping, ManuallyDrop);
+
+// SAFETY: any bytes are a value of it, whatever they are of a `T`.
+unsafe impl<T: Shareable> Zeroable for MaybeUninit<T> {}
+// SAFETY: it has no bytes.
+unsafe impl<T: Send + 'static> Zeroable for PhantomData<T> {}
 // SAFETY: each element is.
 unsafe impl<T: Zeroable, const N: usize> Zeroable for [T; N] {}
-// SAFETY: as above.
-unsafe impl<A: Zeroable, B: Zeroable> Zeroable for (A, B) {}
-// SAFETY: as above.
-unsafe impl<A: Zeroable, B: Zeroable, C: Zeroable> Zeroable for (A, B, C) {}

@@ -77,6 +77,27 @@ impl<T: Shareable + Sync> Shared<T> {
 }
 
 impl<T: Shareable + Sync> Shared<[T]> {
+    /// Copies `values` into shared memory. What can be copied is no atomic, so nobody changes them: a
+    /// [`SharedSlice`](crate::shm::SharedSlice) is sealed in addition.
+    ///
+    /// # Errors
+    /// As [`new`](Shared::new).
+    ///
+    /// ```
+    /// use offspring::shm::Shared;
+    ///
+    /// let primes = Shared::from_slice(&[2, 3, 5])?;
+    /// assert_eq!(*primes, [2, 3, 5]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn from_slice(values: &[T]) -> Result<Self>
+    where
+        T: Copy,
+    {
+        Ok(Self { object: Object::from_slice(Plain, values, Location::caller())? })
+    }
+
     /// Puts `len` values into shared memory: `element(0)`, `element(1)` and so on.
     ///
     /// # Errors

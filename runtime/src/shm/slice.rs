@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::mem;
 use std::ops::Deref;
 use std::panic::Location;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::object::{Kind, Object};
 use super::segment::Access;
-use super::shareable::Shareable;
+use super::shareable::{Shareable, Zeroable};
 use crate::error::{Error, Result};
 use crate::sys::memfd;
 
@@ -46,7 +47,7 @@ impl Kind for Sealed {
 /// }
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let numbers = SharedSlice::from_iter(0..1000)?;
+/// let numbers = SharedSlice::try_from_iter(0..1000)?;
 /// let low = sum(numbers.clone(), 0..500).spawn()?;
 /// let high = sum(numbers.clone(), 500..1000).spawn()?;
 /// assert_eq!(low.join()? + high.join()?, 499_500);
@@ -91,13 +92,12 @@ impl<T: Shareable + Sync + Copy> SharedSlice<T> {
     /// ```
     /// use offspring::shm::SharedSlice;
     ///
-    /// let squares = SharedSlice::from_iter((0..4u32).map(|n| n * n))?;
+    /// let squares = SharedSlice::try_from_iter((0..4u32).map(|n| n * n))?;
     /// assert_eq!(*squares, [0, 1, 4, 9]);
     /// # Ok::<(), offspring::Error>(())
     /// ```
     #[track_caller]
-    #[allow(clippy::should_implement_trait)] // which cannot fail
-    pub fn from_iter(values: impl IntoIterator<Item = T>) -> Result<Self> {
+    pub fn try_from_iter(values: impl IntoIterator<Item = T>) -> Result<Self> {
         let mut values = values.into_iter();
         let expected = values.size_hint().0.saturating_mul(size_of::<T>());
         memfd::fits(expected).map_err(|error| Error::shared_memory(expected, error))?;
@@ -110,6 +110,45 @@ impl<T: Shareable + Sync + Copy> SharedSlice<T> {
         };
         let object = Object::read_only(Location::caller(), write);
         Self::made(object, size.max(expected))
+    }
+
+    /// Puts `len` values into shared memory: `element(0)`, `element(1)` and so on.
+    ///
+    /// # Errors
+    /// As [`from_slice`](Self::from_slice).
+    ///
+    /// ```
+    /// use offspring::shm::SharedSlice;
+    ///
+    /// let squares = SharedSlice::from_fn(4, |index| index * index)?;
+    /// assert_eq!(*squares, [0, 1, 4, 9]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
+        Self::try_from_iter((0..len).map(element))
+    }
+
+    /// So many zeros. To fill them in first, make a [`SharedMut`](crate::shm::SharedMut) and
+    /// [freeze](crate::shm::SharedMut::freeze) it.
+    ///
+    /// # Errors
+    /// As [`from_slice`](Self::from_slice).
+    ///
+    /// ```
+    /// use offspring::shm::SharedSlice;
+    ///
+    /// let offsets = SharedSlice::<u32>::zeroed(3)?;
+    /// assert_eq!(*offsets, [0, 0, 0]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn zeroed(len: usize) -> Result<Self>
+    where
+        T: Zeroable,
+    {
+        // SAFETY: all-zero bytes are a value of it.
+        Self::from_fn(len, |_| unsafe { mem::zeroed() })
     }
 
     fn made(object: Result<Object<Sealed, [T]>>, size: usize) -> Result<Self> {

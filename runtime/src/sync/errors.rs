@@ -1,12 +1,15 @@
 //! Why a lock was not taken, or was taken from somebody who left it in disorder.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::holder::Holder;
-use crate::error::Error;
+use crate::error::{Error, asks};
 
 /// How the holder of a poisoned lock lost it: see [`PoisonError::cause`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum PoisonCause {
     /// It panicked.
@@ -42,12 +45,40 @@ pub enum PoisonCause {
 /// assert_eq!(*level.lock().unwrap(), 0);
 /// # Ok::<(), offspring::Error>(())
 /// ```
+#[derive(Serialize, Deserialize)]
 pub struct PoisonError<G> {
     guard: G,
     lock: String,
     // Boxed, as a result that is nearly always good should not be large.
     holder: Box<Holder>,
     cause: PoisonCause,
+    #[serde(with = "flat")]
+    others: Box<[PoisonError<()>]>,
+}
+
+/// The others have no others. So it does not say that they might, or what another process sends could be as
+/// deep as it likes, and decoding it would overflow the stack.
+mod flat {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Holder, PoisonCause, PoisonError, Poisoning};
+
+    pub(super) fn serialize<S: Serializer>(
+        others: &[PoisonError<()>],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(others.iter().map(|other| (&other.lock, &other.holder, other.cause)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Box<[PoisonError<()>]>, D::Error> {
+        let others = Vec::<(String, Holder, PoisonCause)>::deserialize(deserializer)?;
+        let others = others.into_iter();
+        Ok(others
+            .map(|(lock, holder, cause)| PoisonError::new((), Poisoning { lock, holder, cause }))
+            .collect())
+    }
 }
 
 /// Who poisoned which lock, and how.
@@ -59,7 +90,13 @@ pub(crate) struct Poisoning {
 
 impl<G> PoisonError<G> {
     pub(super) fn new(guard: G, Poisoning { lock, holder, cause }: Poisoning) -> Self {
-        Self { guard, lock, holder: Box::new(holder), cause }
+        Self { guard, lock, holder: Box::new(holder), cause, others: Box::default() }
+    }
+
+    /// With the other locks that were found poisoned at once.
+    pub(super) fn with_others(mut self, others: impl Iterator<Item = Poisoning>) -> Self {
+        self.others = others.map(|how| PoisonError::new((), how)).collect();
+        self
     }
 
     pub(super) fn map<H>(self, map: impl FnOnce(G) -> H) -> PoisonError<H> {
@@ -68,6 +105,7 @@ impl<G> PoisonError<G> {
             lock: self.lock,
             holder: self.holder,
             cause: self.cause,
+            others: self.others,
         }
     }
 
@@ -86,13 +124,14 @@ impl<G> PoisonError<G> {
         &mut self.guard
     }
 
-    /// The error without the guard, which can be passed on: see [`LockError::without_guard`].
+    /// The error without the guard, which can be passed on, also to another process: see
+    /// [`LockError::without_guard`].
     pub fn without_guard(self) -> PoisonError<()> {
         self.map(drop)
     }
 
     /// Which lock it is: `Mutex #17 of process 4711, made at src/main.rs:12:5`.
-    pub fn lock(&self) -> &str {
+    pub fn lock_name(&self) -> &str {
         &self.lock
     }
 
@@ -104,6 +143,26 @@ impl<G> PoisonError<G> {
     /// How it lost the lock.
     pub fn cause(&self) -> PoisonCause {
         self.cause
+    }
+
+    /// The other mutexes that are poisoned of those that [`lock_all`](crate::sync::lock_all) has taken, in
+    /// their order. None, if it is about a lock that was taken alone.
+    ///
+    /// ```
+    /// use offspring::sync::{LockAllError, Mutex, lock_all};
+    ///
+    /// let mutexes = [Mutex::new(1)?, Mutex::new(2)?, Mutex::new(3)?];
+    /// std::thread::scope(|scope| {
+    ///     let _ = scope.spawn(|| { let _held = lock_all(&mutexes[1..]); panic!() }).join();
+    /// });
+    /// match lock_all(&mutexes) {
+    ///     Err(LockAllError::Poisoned(poisoned)) => assert_eq!(poisoned.others().len(), 1),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn others(&self) -> &[PoisonError<()>] {
+        &self.others
     }
 }
 
@@ -151,14 +210,14 @@ impl<G> std::error::Error for PoisonError<G> {}
 /// }
 /// # Ok::<(), offspring::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadlock {
     cycle: Vec<Waiting>,
-    advice: &'static str,
+    advice: Cow<'static, str>,
 }
 
 /// One member of a cycle: a thread that holds what the one before it waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     pub(crate) who: Holder,
     /// The lock it waits for: its type, and where it was made.
@@ -170,12 +229,12 @@ pub(crate) struct Waiting {
 impl Deadlock {
     /// Of several threads.
     pub(super) fn new(cycle: Vec<Waiting>) -> Self {
-        Self { cycle, advice: "take these locks in one order, or by `lock_all`" }
+        Self { cycle, advice: "take these locks in one order, or by `lock_all`".into() }
     }
 
     /// Of a thread that has what it wants.
     pub(super) fn of_one(waiting: Waiting, advice: &'static str) -> Self {
-        Self { cycle: vec![waiting], advice }
+        Self { cycle: vec![waiting], advice: advice.into() }
     }
 
     /// Everybody in the cycle, beginning with the caller. Each waits for the next, the last for
@@ -240,6 +299,7 @@ pub(super) const TOO_MANY: &str = "this thread holds 2,000 locks, permits and pl
 /// assert_eq!(*guard, 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LockError<G> {
     /// It is held now, but who held it before left it in disorder.
@@ -267,6 +327,7 @@ pub enum LockError<G> {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TryLockError<G> {
     /// It is held now, but who held it before left it in disorder.
@@ -290,17 +351,19 @@ pub enum TryLockError<G> {
 /// let mutex = Mutex::new(7)?;
 /// match mutex.lock_timeout(Duration::from_millis(10)) {
 ///     Ok(guard) => assert_eq!(*guard, 7),
-///     Err(LockTimeoutError::TimedOut { holder: Some(holder) }) => println!("{holder} has it"),
+///     Err(LockTimeoutError::Timeout { holder: Some(holder), .. }) => println!("{holder} has it"),
 ///     Err(error) => return Err(error.without_guard().into()),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LockTimeoutError<G> {
     /// It is held now, but who held it before left it in disorder.
     Poisoned(PoisonError<G>),
     /// Somebody held it for the whole time.
-    TimedOut {
+    #[non_exhaustive]
+    Timeout {
         /// Who held it in the end, as far as could be told.
         holder: Option<Box<Holder>>,
     },
@@ -328,8 +391,9 @@ macro_rules! lock_error {
                 }
             }
 
-            /// The same error without the guard, so that it can be passed on: it borrows nothing, and
-            /// can be sent to another thread. The lock, if it was taken, is given back.
+            /// The same error without the guard, so that it can be passed on: it borrows nothing, can be
+            /// sent to another thread, and serialises, so that a child can return it. The lock, if it was
+            /// taken, is given back.
             pub fn without_guard(self) -> $name<()> {
                 match self {
                     Self::Poisoned(poisoned) => $name::Poisoned(poisoned.without_guard()),
@@ -385,11 +449,17 @@ lock_error!(TryLockError {
     NoRoom(error) => error,
 });
 lock_error!(LockTimeoutError {
-    TimedOut { holder } => Held(holder.as_deref()),
+    Timeout { holder } => Held(holder.as_deref()),
     Deadlock(deadlock) => deadlock,
     TooMany => TOO_MANY,
     NoRoom(error) => error,
 });
+
+impl<G> LockTimeoutError<G> {
+    asks! {
+        is_timeout: Timeout;
+    }
+}
 
 /// What [`lock`](crate::sync::Mutex::lock) and its like give: as `std::sync::LockResult`.
 pub type LockResult<G> = Result<G, LockError<G>>;
@@ -446,7 +516,7 @@ impl<G> From<NotLocked> for TryLockError<G> {
 impl<G> From<NotLocked> for LockTimeoutError<G> {
     fn from(reason: NotLocked) -> Self {
         match reason {
-            NotLocked::TimedOut(holder) => Self::TimedOut { holder: holder.map(Box::new) },
+            NotLocked::TimedOut(holder) => Self::Timeout { holder: holder.map(Box::new) },
             NotLocked::Deadlock(deadlock) => Self::Deadlock(deadlock),
             NotLocked::TooMany => Self::TooMany,
             NotLocked::NoRoom(error) => Self::NoRoom(error),

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{PoisonError, RwLock};
 
+use serde::{Deserialize, Serialize};
+
 use super::kernel::{AtomicU64, Thread};
 use crate::sys::{startup, threads};
 
@@ -20,7 +22,7 @@ use crate::sys::{startup, threads};
 /// let _held = mutex.lock().unwrap();
 /// std::thread::scope(|scope| {
 ///     scope.spawn(|| match mutex.lock_timeout(Duration::from_millis(10)) {
-///         Err(LockTimeoutError::TimedOut { holder: Some(holder) }) => {
+///         Err(LockTimeoutError::Timeout { holder: Some(holder), .. }) => {
 ///             assert_eq!(holder.pid(), process::id());
 ///         }
 ///         other => panic!("{other:?}"),
@@ -28,7 +30,7 @@ use crate::sys::{startup, threads};
 /// });
 /// # Ok::<(), offspring::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     process: String,
     pid: u32,

@@ -237,6 +237,11 @@ impl Lock {
         self.poison.load(Ordering::Relaxed) != SOUND
     }
 
+    /// The word that is 0 as long as the lock is sound.
+    pub(crate) fn poison_mark(&self) -> &AtomicU32 {
+        &self.poison
+    }
+
     pub(crate) fn heal(&self) {
         self.poison.store(SOUND, Ordering::SeqCst);
     }

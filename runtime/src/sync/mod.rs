@@ -30,7 +30,7 @@
 //! | waits for any of them | notice nothing |
 //! | waits for a [`Condvar`], notified or not | notice nothing; a notification that it could not act upon goes to another |
 //! | waits at a [`Barrier`] | are told that it [died](BarrierError::WaiterDied) |
-//! | runs what is to run [`Once`] | are told ([`Once`]), or run it in its place ([`OnceLock`]) |
+//! | runs what is to run [`Once`] | are told ([`Once`], those who only wait as well), or run it in its place ([`OnceLock`]; who only waits goes on waiting) |
 //! | is in the middle of setting, notifying, releasing | find it done, or not done |
 //!
 //! This rests on the kernel, which keeps a list of the locks that each thread holds (robust futexes).
@@ -40,6 +40,9 @@
 //! - Hand the lock to the process that is to use it, as an argument. A `static` lock is another one in
 //!   each process.
 //! - A guard belongs to the thread that locked, and cannot be moved to another.
+//! - What `lock` gives as an error has the guard in it, as std's has, and so borrows the lock: `?` does not
+//!   carry it out of the function that owns the handle. Match on it, or `unwrap`: who was killed with
+//!   the lock is in the panic's message.
 //! - Waits with a timeout go by the monotonic clock; setting the clock changes nothing.
 //! - Locks can be used in destructors, while a thread unwinds, and in exit handlers; in signal handlers
 //!   only [`Event`], as it says.
@@ -77,6 +80,7 @@
 //! How it works is told in the [repository](https://github.com/offspring-rs/offspring/blob/main/runtime/src/sync/README.md).
 
 mod barrier;
+mod barrier_state;
 mod condvar;
 mod detector;
 mod errors;
@@ -87,11 +91,15 @@ mod kernel;
 mod lock;
 mod mutex;
 mod once;
+mod once_lock;
 mod order;
 pub(crate) mod raw;
 mod reentrant;
 mod rwlock;
+mod rwlock_guard;
+mod rwlock_state;
 mod semaphore;
+mod semaphore_state;
 pub(crate) mod slots;
 pub(crate) mod spin;
 mod waiters;
@@ -112,10 +120,12 @@ pub use event::Event;
 pub use holder::Holder;
 pub(crate) use holder::name_process;
 pub use mutex::{Mutex, MutexGuard};
-pub use once::{Once, OnceError, OnceLock};
+pub use once::{Once, OnceError};
+pub use once_lock::OnceLock;
 pub use order::{LockAll, LockAllError, OutOfOrder, lock_all};
 pub use reentrant::{ReentrantLock, ReentrantLockGuard};
-pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use rwlock::RwLock;
+pub use rwlock_guard::{RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{
     AcquireError, AcquireTimeoutError, Permit, ReleaseError, Semaphore, TryAcquireError,
 };

@@ -215,7 +215,7 @@ impl<T: ?Sized> Mutex<T> {
     /// `acquire(timeout=...)`.
     ///
     /// # Errors
-    /// [`TimedOut`](LockTimeoutError::TimedOut) if somebody else held it for all that time;
+    /// [`Timeout`](LockTimeoutError::Timeout) if somebody else held it for all that time;
     /// otherwise as [`lock`](Self::lock).
     ///
     /// ```
@@ -227,7 +227,7 @@ impl<T: ?Sized> Mutex<T> {
     /// std::thread::scope(|scope| {
     ///     scope.spawn(|| {
     ///         let late = mutex.lock_timeout(Duration::from_millis(10));
-    ///         assert!(matches!(late, Err(LockTimeoutError::TimedOut { .. })));
+    ///         assert!(matches!(late, Err(LockTimeoutError::Timeout { .. })));
     ///     });
     /// });
     /// drop(held);

@@ -5,6 +5,8 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::errors::{Deadlock, NotLocked, PoisonError, Poisoning, Waiting};
 use super::holder;
 use super::kernel::{Thread, Wait};
@@ -29,7 +31,7 @@ use crate::shm::segment::{Id, Segment};
 /// # When a process dies
 /// Each of the mutexes that it held is poisoned, also if it still waited for the others. The next
 /// who takes them by this gets all the guards, in a [`LockAllError::Poisoned`] that tells of the
-/// first in the order that is poisoned; [`Mutex::is_poisoned`] tells which of the others are. Call
+/// first in the order that is poisoned, and of the [others](PoisonError::others). Call
 /// [`Mutex::clear_poison`] for each. A process that is killed before it has any of them harms nobody.
 ///
 /// # Errors
@@ -109,6 +111,7 @@ mod sealed {
 /// assert_eq!(*guards.0 + *guards.1, 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LockAllError<G> {
     /// All are held now, but who held one of them before left it in disorder.
@@ -175,7 +178,17 @@ impl<G> From<NotLocked> for LockAllError<G> {
 impl<G> fmt::Display for LockAllError<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Poisoned(poisoned) => poisoned.fmt(f),
+            Self::Poisoned(poisoned) => {
+                poisoned.fmt(f)?;
+                poisoned.others().iter().try_for_each(|other| {
+                    write!(
+                        f,
+                        "; poisoned as well, by {}: the {}",
+                        other.holder(),
+                        other.lock_name()
+                    )
+                })
+            }
             Self::OutOfOrder(out_of_order) => out_of_order.fmt(f),
             Self::Deadlock(deadlock) => deadlock.fmt(f),
             Self::TooMany => super::errors::TOO_MANY.fmt(f),
@@ -206,7 +219,7 @@ impl<G> std::error::Error for LockAllError<G> {}
 /// }
 /// # Ok::<(), offspring::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutOfOrder {
     held: String,
     held_at: String,
@@ -343,11 +356,11 @@ impl<T: ?Sized> AnyMutex for Mutex<T> {
     }
 }
 
-/// Takes all of them, or none. The first that is poisoned, if one is.
+/// Takes all of them, or none. Gives who poisoned those that are, in order.
 fn take<G>(
     mutexes: &[&dyn AnyMutex],
     at: &'static Location<'static>,
-) -> Result<Option<Poisoning>, LockAllError<G>> {
+) -> Result<Vec<Poisoning>, LockAllError<G>> {
     let mut in_order: Vec<_> = mutexes.to_vec();
     in_order.sort_by_key(|mutex| mutex.id());
     let deadlock =
@@ -355,7 +368,7 @@ fn take<G>(
     if let Some(twice) = in_order.windows(2).find(|pair| pair[0].id() == pair[1].id()) {
         return deadlock(twice[0], "it is listed twice in one `lock_all`: list it once");
     }
-    let Some(first) = in_order.first() else { return Ok(None) };
+    let Some(first) = in_order.first() else { return Ok(Vec::new()) };
     let is_held = |mutex: &&&dyn AnyMutex| {
         with_held(|held| held.iter().any(|held| held.id == mutex.id())).unwrap_or(false)
     };
@@ -383,13 +396,14 @@ fn take<G>(
     with_held(|held| {
         held.extend(in_order.iter().map(|mutex| Held::of(*mutex, at)));
     });
-    Ok(in_order.iter().find_map(|mutex| mutex.poisoned()))
+    Ok(in_order.iter().filter_map(|mutex| mutex.poisoned()).collect())
 }
 
-fn with_poison<G>(guards: G, poison: Option<Poisoning>) -> Result<G, LockAllError<G>> {
-    match poison {
+fn with_poison<G>(guards: G, poison: Vec<Poisoning>) -> Result<G, LockAllError<G>> {
+    let mut poison = poison.into_iter();
+    match poison.next() {
         None => Ok(guards),
-        Some(how) => Err(LockAllError::Poisoned(PoisonError::new(guards, how))),
+        Some(how) => Err(LockAllError::Poisoned(PoisonError::new(guards, how).with_others(poison))),
     }
 }
 

@@ -15,8 +15,8 @@ use super::errors::{LockError, LockTimeoutError, NotLocked, PoisonError, TryLock
 use super::kernel::{AtomicU32, Thread, Wait};
 use super::lock::{Lock, Subject};
 use crate::error::Result;
-use crate::shm::Shareable;
 use crate::shm::object::{Kind, Object};
+use crate::shm::{Shareable, Zeroable};
 
 /// What the lock consists of in shared memory.
 #[derive(Debug)]
@@ -94,6 +94,28 @@ impl<T: Shareable> ReentrantLock<T> {
 }
 
 impl<T: Shareable> ReentrantLock<[T]> {
+    /// A lock that protects a copy of `values`. What can be copied is no `Cell`, so it only keeps others
+    /// from what goes with them: to change them, [`from_fn`](ReentrantLock::from_fn).
+    ///
+    /// # Errors
+    /// As [`Mutex::from_slice`](crate::sync::Mutex::from_slice).
+    ///
+    /// ```
+    /// use offspring::sync::ReentrantLock;
+    ///
+    /// let weights = ReentrantLock::from_slice(&[0.5, 1.5])?;
+    /// assert_eq!(weights.lock().unwrap().iter().sum::<f64>(), 2.0);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn from_slice(values: &[T]) -> Result<Self>
+    where
+        T: Copy,
+    {
+        let object = Object::from_slice(State::new(), values, Location::caller())?;
+        Ok(Self { object, detector: None })
+    }
+
     /// A lock that protects `len` values: `element(0)`, `element(1)` and so on.
     ///
     /// # Errors
@@ -111,6 +133,29 @@ impl<T: Shareable> ReentrantLock<[T]> {
     #[track_caller]
     pub fn from_fn(len: usize, element: impl FnMut(usize) -> T) -> Result<Self> {
         let object = Object::from_fn(State::new(), len, Location::caller(), element)?;
+        Ok(Self { object, detector: None })
+    }
+
+    /// A lock that protects so many zeros.
+    ///
+    /// # Errors
+    /// As [`Mutex::from_fn`](crate::sync::Mutex::from_fn).
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use offspring::sync::ReentrantLock;
+    ///
+    /// let counts = ReentrantLock::<[Cell<u32>]>::zeroed(3)?;
+    /// counts.lock().unwrap()[1].set(5);
+    /// assert_eq!(counts.lock().unwrap()[1].get(), 5);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn zeroed(len: usize) -> Result<Self>
+    where
+        T: Zeroable,
+    {
+        let object = Object::zeroed(State::new(), len, Location::caller())?;
         Ok(Self { object, detector: None })
     }
 }
@@ -180,7 +225,7 @@ impl<T: ?Sized> ReentrantLock<T> {
     /// `acquire(timeout=...)`.
     ///
     /// # Errors
-    /// [`TimedOut`](LockTimeoutError::TimedOut) if somebody else held it for all that time;
+    /// [`Timeout`](LockTimeoutError::Timeout) if somebody else held it for all that time;
     /// otherwise as [`lock`](Self::lock).
     ///
     /// # Panics
@@ -195,7 +240,7 @@ impl<T: ?Sized> ReentrantLock<T> {
     /// std::thread::scope(|scope| {
     ///     scope.spawn(|| {
     ///         let late = lock.lock_timeout(Duration::from_millis(10));
-    ///         assert!(matches!(late, Err(LockTimeoutError::TimedOut { .. })));
+    ///         assert!(matches!(late, Err(LockTimeoutError::Timeout { .. })));
     ///     });
     /// });
     /// # drop(held);

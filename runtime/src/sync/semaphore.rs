@@ -1,4 +1,4 @@
-//! The semaphore: each permit is a slot, which its holder owns.
+//! The semaphore, as it is used, and its permits.
 
 #![allow(unsafe_code)]
 
@@ -8,44 +8,13 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::kernel::{self, AtomicU32, Thread, WAITERS, Wait};
-use super::slots::{self, Occupancy, Slot};
-use super::spin::Spin;
-use crate::error::{Error, Result};
-use crate::shm::object::{Kind, Object};
+use serde::{Deserialize, Serialize};
 
-/// What a semaphore consists of in shared memory, beside its slots.
-#[derive(Debug)]
-#[repr(C)]
-pub(super) struct State {
-    /// How many slots there are: free, taken, or absent.
-    slots: AtomicU32,
-    /// Whether more permits can be released than there were at first.
-    bounded: bool,
-    /// [`WAITERS`] if somebody may sleep, and on this; otherwise 0.
-    gate: AtomicU32,
-    /// A slot that is worth looking at first.
-    hint: AtomicU32,
-}
-
-impl Kind for State {
-    const NAME: &'static str = "Semaphore";
-    type Tail = Slot;
-    const TAIL_MAX: usize = Semaphore::MAX_PERMITS;
-
-    #[inline]
-    fn tail_len(&self) -> usize {
-        self.slots.load(Ordering::SeqCst) as usize
-    }
-
-    fn check() -> Result<()> {
-        super::check()
-    }
-
-    fn is_owned_here(&self, slots: &[Slot]) -> bool {
-        slots::any_owned_here(slots)
-    }
-}
+use super::kernel::Wait;
+use super::semaphore_state::{NotTaken, State, is_free};
+use super::slots::{Occupancy, Slot};
+use crate::error::{Error, Result, asks};
+use crate::shm::object::Object;
 
 /// A number of permits, of which each thread of any process can take one, and waits while there is
 /// none. Python's `Semaphore` and `BoundedSemaphore`.
@@ -83,7 +52,7 @@ impl Kind for State {
 /// # }
 /// ```
 pub struct Semaphore {
-    object: Object<State, ()>,
+    pub(super) object: Object<State, ()>,
 }
 
 super::handle!(Semaphore);
@@ -100,7 +69,7 @@ super::handle!(Semaphore);
 /// assert!(matches!(permits, Err(AcquireError::TooMany)));
 /// # Ok::<(), offspring::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum AcquireError {
     /// This thread holds 2,000 permits and locks already, and the kernel keeps track of no more.
@@ -123,7 +92,7 @@ pub enum AcquireError {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TryAcquireError {
     /// There was none.
@@ -145,20 +114,26 @@ pub enum TryAcquireError {
 /// let slots = Semaphore::new(0)?;
 /// match slots.acquire_timeout(Duration::from_millis(10)) {
 ///     Ok(_permit) => println!("at work"),
-///     Err(AcquireTimeoutError::TimedOut) => println!("all are busy"),
+///     Err(AcquireTimeoutError::Timeout) => println!("all are busy"),
 ///     Err(error) => return Err(error.into()),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum AcquireTimeoutError {
     /// There was none for the whole time.
     #[error("all permits were taken for the whole time")]
-    TimedOut,
+    Timeout,
     /// This thread holds 2,000 permits and locks already, and the kernel keeps track of no more.
     #[error("{}", super::errors::TOO_MANY)]
     TooMany,
+}
+
+impl AcquireTimeoutError {
+    asks! {
+        is_timeout: Timeout;
+    }
 }
 
 /// Why [`release`](Semaphore::release) made fewer permits than it should.
@@ -171,12 +146,12 @@ pub enum AcquireTimeoutError {
 /// let slots = Semaphore::bounded(2)?;
 /// slots.acquire()?.forget();
 /// match slots.release(2) {
-///     Err(ReleaseError::Bounded { wanted, released }) => assert_eq!((wanted, released), (2, 0)),
+///     Err(ReleaseError::Bounded { wanted, released, .. }) => assert_eq!((wanted, released), (2, 0)),
 ///     other => panic!("{other:?}"),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ReleaseError {
     /// A bounded semaphore would have more permits than it was made with.
@@ -184,6 +159,7 @@ pub enum ReleaseError {
         "{released} of {wanted} permits released: the semaphore is bounded, and no more are forgotten \
          (a permit that is held comes back when it is dropped)"
     )]
+    #[non_exhaustive]
     Bounded {
         /// How many it should have been.
         wanted: usize,
@@ -192,14 +168,15 @@ pub enum ReleaseError {
     },
     /// There would be more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS), or there is no memory for
     /// so many.
-    #[error("{released} of {wanted} permits released: there is no room for more")]
+    #[error("{released} of {wanted} permits released: {source}")]
+    #[non_exhaustive]
     NoRoom {
         /// How many it should have been.
         wanted: usize,
         /// How many were released.
         released: usize,
         /// What there was no room for.
-        source: Error,
+        r#source: Error,
     },
 }
 
@@ -239,15 +216,9 @@ impl Semaphore {
     fn with(permits: usize, bounded: bool, place: &Location<'_>) -> Result<Self> {
         if permits > Self::MAX_PERMITS {
             let (what, max) = ("permits of a Semaphore", Self::MAX_PERMITS);
-            return Err(Error::TooLarge { what, len: permits, max });
+            return Err(Error::TooLarge { what: what.into(), len: permits, max });
         }
-        let state = State {
-            slots: AtomicU32::new(permits as u32),
-            bounded,
-            gate: AtomicU32::new(0),
-            hint: AtomicU32::new(0),
-        };
-        Ok(Self { object: Object::new(state, (), place)? })
+        Ok(Self { object: Object::new(State::new(permits as u32, bounded), (), place)? })
     }
 
     /// Waits for a permit, and takes it.
@@ -290,7 +261,7 @@ impl Semaphore {
     /// `acquire(timeout=...)`.
     ///
     /// # Errors
-    /// [`AcquireTimeoutError::TimedOut`] if there was none in that time; otherwise as
+    /// [`AcquireTimeoutError::Timeout`] if there was none in that time; otherwise as
     /// [`acquire`](Self::acquire).
     ///
     /// ```
@@ -300,7 +271,7 @@ impl Semaphore {
     /// let slots = Semaphore::new(1)?;
     /// let permit = slots.acquire_timeout(Duration::from_millis(10))?;
     /// let late = slots.acquire_timeout(Duration::from_millis(10));
-    /// assert!(matches!(late, Err(AcquireTimeoutError::TimedOut)));
+    /// assert!(matches!(late, Err(AcquireTimeoutError::Timeout)));
     /// # drop(permit);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -308,7 +279,7 @@ impl Semaphore {
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>, AcquireTimeoutError> {
         self.take(Wait::at_most(timeout)).map_err(|error| match error {
             NotTaken::TooMany => AcquireTimeoutError::TooMany,
-            NotTaken::TimedOut => AcquireTimeoutError::TimedOut,
+            NotTaken::TimedOut => AcquireTimeoutError::Timeout,
         })
     }
 
@@ -375,122 +346,6 @@ impl Semaphore {
     pub fn available(&self) -> usize {
         self.object.tail().iter().filter(|slot| is_free(slot)).count()
     }
-
-    /// Makes a permit, and wakes so many of those who wait; for who is killed in between, the kernel
-    /// wakes one.
-    fn wake_after(&self, count: u32, make: impl FnOnce() -> bool) -> bool {
-        Thread::current().with_pending(&self.object.state().gate, || {
-            let made = make();
-            if made {
-                self.open_gate(count);
-            }
-            made
-        })
-    }
-
-    /// Wakes so many of those who wait.
-    #[inline]
-    fn open_gate(&self, count: u32) {
-        let gate = &self.object.state().gate;
-        if gate.load(Ordering::SeqCst) != 0 {
-            gate.store(0, Ordering::SeqCst);
-            kernel::wake(gate, count);
-        }
-    }
-
-    #[inline(always)]
-    fn take(&self, wait: Wait) -> Result<Permit<'_>, NotTaken> {
-        if Thread::current().owns_too_many() {
-            return Err(NotTaken::TooMany);
-        }
-        if let Some(permit) = self.take_free(false) {
-            return Ok(permit);
-        }
-        if wait == Wait::Never { Err(NotTaken::TimedOut) } else { self.wait_and_take(wait) }
-    }
-
-    /// Takes a free slot. `watched` says that others may sleep.
-    #[inline(always)]
-    fn take_free(&self, watched: bool) -> Option<Permit<'_>> {
-        let (state, slots) = (self.object.state(), self.object.tail());
-        let first = state.hint.load(Ordering::Relaxed) as usize;
-        let first = if first < slots.len() { first } else { 0 };
-        if let [slot] = slots {
-            // SAFETY: the segment stays mapped for as long as a handle lives, which this borrows,
-            // and beyond that if a thread of this process owns a slot then.
-            let taken = unsafe { slot.take(watched) };
-            return taken.then_some(slot).map(|slot| self.permit(slot));
-        }
-        let (before, from) = slots.split_at(first);
-        let mut in_turn = from.iter().chain(before).enumerate();
-        // SAFETY: as above.
-        let (turn, slot) = in_turn.find(|(_, slot)| unsafe { slot.take(watched) })?;
-        if slots.len() > 1 {
-            state.hint.store((first + turn + 1) as u32, Ordering::Relaxed);
-        }
-        Some(self.permit(slot))
-    }
-
-    #[inline(always)]
-    fn permit<'a>(&'a self, slot: &'a Slot) -> Permit<'a> {
-        Permit { semaphore: self, slot, of_thread: PhantomData }
-    }
-
-    #[cold]
-    fn wait_and_take(&self, wait: Wait) -> Result<Permit<'_>, NotTaken> {
-        let gate = &self.object.state().gate;
-        let mut spin = Spin::new();
-        let mut slept = false;
-        'taken: loop {
-            if let Some(permit) = self.take_free(slept) {
-                if slept {
-                    // Others may still sleep, and two wake-ups may have gone to this one.
-                    gate.store(WAITERS, Ordering::SeqCst);
-                    if self.any_free() {
-                        self.open_gate(1);
-                    }
-                }
-                return Ok(permit);
-            }
-            while !slept && spin.pause() {
-                if self.any_free() {
-                    spin.paid();
-                    continue 'taken;
-                }
-            }
-            gate.store(WAITERS, Ordering::SeqCst);
-            let slots = self.object.tail();
-            slept = true;
-            let more = || {
-                if self.object.tail().len() > slots.len() {
-                    // The others do not watch the new ones either.
-                    kernel::wake(gate, u32::MAX);
-                }
-            };
-            // Who comes to sleep when the gate is closed again, and there are more slots by now,
-            // would not watch these.
-            let words = [(gate, WAITERS), (&self.object.state().slots, slots.len() as u32)];
-            if !slots::wait_with(words, slots.iter(), wait, || self.any_free(), more) {
-                // A wake-up that came at the last moment must not be lost.
-                let last = self.take_free(true);
-                Thread::current().awake();
-                return last.ok_or(NotTaken::TimedOut);
-            }
-        }
-    }
-
-    fn any_free(&self) -> bool {
-        self.object.tail().iter().any(is_free)
-    }
-}
-
-fn is_free(slot: &Slot) -> bool {
-    matches!(slot.occupancy(), Occupancy::Free | Occupancy::Died)
-}
-
-enum NotTaken {
-    TimedOut,
-    TooMany,
 }
 
 impl fmt::Debug for Semaphore {
@@ -519,7 +374,13 @@ pub struct Permit<'a> {
 // SAFETY: shared, it gives out nothing.
 unsafe impl Sync for Permit<'_> {}
 
-impl Permit<'_> {
+impl<'a> Permit<'a> {
+    /// Of a slot that this thread has taken.
+    #[inline(always)]
+    pub(super) fn of(semaphore: &'a Semaphore, slot: &'a Slot) -> Self {
+        Self { semaphore, slot, of_thread: PhantomData }
+    }
+
     /// Keeps the permit from coming back: the semaphore has one less from now on, until somebody
     /// [releases](Semaphore::release) one.
     ///

@@ -1,8 +1,13 @@
 //! Who and where this process is, to be compared with another moment's.
 
-use std::ffi::CStr;
+#![allow(unsafe_code)]
 
-use nix::unistd::{getgroups, getresgid, getresuid, getsid};
+use std::ffi::CStr;
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::{getresgid, getresuid, getsid};
 
 /// A process, the rights it runs with, and the session it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,15 +27,34 @@ impl Identity {
             getresuid().map_or([0; 3], |id| [id.real, id.effective, id.saved].map(Into::into));
         let groups =
             getresgid().map_or([0; 3], |id| [id.real, id.effective, id.saved].map(Into::into));
-        let more_groups = getgroups().unwrap_or_default().into_iter().map(Into::into).collect();
         Self {
             pid: std::process::id(),
             users,
             groups,
-            more_groups,
+            more_groups: more_groups(),
             session: getsid(None).ok().map(Into::into),
             no_new_privileges: nix::sys::prctl::get_no_new_privs().ok(),
             root: Directory::at(c"/"),
+        }
+    }
+}
+
+/// The groups of this process beside its own.
+///
+/// Not nix's `getgroups`: it reads a file first, to know how many there may be, at each start of a child.
+fn more_groups() -> Vec<u32> {
+    loop {
+        // SAFETY: with no room for any, it only counts them.
+        let count = unsafe { libc::getgroups(0, ptr::null_mut()) };
+        let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
+        // SAFETY: there is room for so many.
+        let count = unsafe { libc::getgroups(groups.len() as libc::c_int, groups.as_mut_ptr()) };
+        match Errno::result(count) {
+            Err(Errno::EINVAL) => {} // there are more now
+            count => {
+                groups.truncate(count.unwrap_or(0) as usize);
+                return groups;
+            }
         }
     }
 }

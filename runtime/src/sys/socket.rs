@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socketpair, sockopt};
+use nix::sys::stat::{SFlag, fstat};
 
 use super::fd::above_stdio;
 use super::poll::{self, Wait};
@@ -154,6 +155,16 @@ pub(crate) fn recv(
         }
     }
     Ok(Received { len, truncated: message.msg_flags & libc::MSG_TRUNC != 0, fds_lost })
+}
+
+/// Whether both are descriptors of one socket.
+pub(crate) fn is_same(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
+    let socket = |fd| {
+        let file = fstat(fd).ok()?;
+        (file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFSOCK.bits())
+            .then_some((file.st_dev, file.st_ino))
+    };
+    socket(a).is_some_and(|a| socket(b) == Some(a))
 }
 
 /// Whether the other end is gone and nothing is left to read, as far as that is known.

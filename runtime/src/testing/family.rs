@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::libc;
 
+use crate::process::ChildHandle;
 use crate::sys::pidfd;
 use crate::sys::poll::{self, Wait};
 
@@ -59,9 +60,9 @@ pub fn children_of(pid: u32) -> BTreeSet<u32> {
 }
 
 /// `root`, what bears the mark, and all that descends from them.
-fn members(root: u32, mark: Option<&Mark>) -> BTreeSet<u32> {
+fn members(root: Option<u32>, mark: Option<&Mark>) -> BTreeSet<u32> {
     let parents: Vec<_> = processes().filter_map(|pid| Some((pid, parent_of(pid)?))).collect();
-    let ours = |pid| pid == root || mark.is_some_and(|mark| mark.is_on(pid));
+    let ours = |pid| Some(pid) == root || mark.is_some_and(|mark| mark.is_on(pid));
     let mut members: BTreeSet<u32> =
         parents.iter().map(|&(pid, _)| pid).filter(|&pid| ours(pid)).collect();
     loop {
@@ -80,7 +81,7 @@ fn members(root: u32, mark: Option<&Mark>) -> BTreeSet<u32> {
 /// The processes of a family, a line each, with what each waits for: its number, its name, its
 /// state, the place in the kernel, the system call.
 pub fn tree(root: u32, mark: Option<&Mark>) -> String {
-    let members = members(root, mark);
+    let members = members(Some(root), mark);
     let orphan = |pid: &u32| !parent_of(*pid).is_some_and(|parent| members.contains(&parent));
     let mut lines = String::new();
     // Those at the end come first: the root.
@@ -99,6 +100,11 @@ pub fn tree(root: u32, mark: Option<&Mark>) -> String {
     lines
 }
 
+/// The same line for each of these.
+pub(super) fn list(processes: &BTreeSet<u32>) -> String {
+    processes.iter().map(|&pid| line(pid, 0)).collect()
+}
+
 fn line(pid: u32, depth: usize) -> String {
     let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     let status = read("status");
@@ -113,31 +119,39 @@ fn line(pid: u32, depth: usize) -> String {
     )
 }
 
-/// Kills a family, and returns when all of it has ended.
+/// Kills what is left of a family, and waits until it has ended, but no longer than `within`: gives
+/// those that have not ended by then.
 ///
 /// A member that is started meanwhile bears the mark, and is found when it is looked for again.
-pub(super) fn end(root: u32, mark: &Mark) {
-    let mut seen = BTreeSet::new();
+pub(super) fn end(root: &ChildHandle, mark: &Mark, within: Duration) -> BTreeSet<u32> {
+    let wait = Wait::at_most(within);
+    let has_ended = |pidfd: BorrowedFd<'_>, wait| poll::readable(pidfd, wait).unwrap_or(true);
     loop {
-        let opened: Vec<(u32, OwnedFd)> = members(root, Some(mark))
+        // Once it has ended, its number may become another's, and its children have lost it.
+        let alive = (!has_ended(root.as_fd(), Wait::Never)).then(|| root.pid());
+        let opened: Vec<(u32, OwnedFd)> = members(alive, Some(mark))
             .into_iter()
-            .filter(|pid| !seen.contains(pid))
             .filter_map(|pid| Some((pid, pidfd::open(pid).ok()?)))
             .collect();
-        if opened.is_empty() {
-            return;
+        if opened.is_empty() || wait.is_over() {
+            return opened.iter().map(|&(pid, _)| pid).collect();
         }
         // Seen again after it was opened, a number is that process's, or the process is dead.
-        let still = members(root, Some(mark));
-        let killed: Vec<_> = opened
-            .iter()
-            .filter(|(pid, pidfd)| {
-                seen.insert(*pid);
-                still.contains(pid) && pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL).is_ok()
-            })
+        let still = members(alive, Some(mark));
+        if alive.is_some() && has_ended(root.as_fd(), Wait::Never) {
+            continue;
+        }
+        let ours = opened.iter().filter(|(pid, _)| still.contains(pid));
+        for (_, pidfd) in ours.clone() {
+            // One that has become another user's is waited for, too: perhaps it ends by itself.
+            let _ = pidfd::send_signal(pidfd.as_fd(), libc::SIGKILL);
+        }
+        let left: BTreeSet<_> = ours
+            .filter(|(_, pidfd)| !has_ended(pidfd.as_fd(), wait))
+            .map(|&(pid, _)| pid)
             .collect();
-        for (_, pidfd) in killed {
-            let _ = poll::readable(pidfd.as_fd(), Wait::Forever);
+        if !left.is_empty() {
+            return left;
         }
     }
 }

@@ -10,6 +10,7 @@
 mod echo;
 pub mod family;
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::panic;
 use std::process::{ExitCode, Termination};
@@ -19,9 +20,10 @@ use nix::poll::{PollFd, PollFlags};
 
 use self::echo::Echo;
 use self::family::Mark;
+use crate::error::Error;
+use crate::launch::StartMethod;
 use crate::process::{Builder, Child, JoinError, Panic, Process, Stdio};
 use crate::sys::poll::{self, Wait};
-use crate::{Error, StartMethod};
 
 /// A test, as the macro describes it.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub struct Test {
     /// one.
     pub should_panic: bool,
 }
+
+/// How long the kernel may take to end what was killed: to give back much memory, say. Some of it may
+/// never end, such as a process that waits for a disk which does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a test is not passed.
 enum Failure {
@@ -57,7 +63,7 @@ impl Test {
             Ok(()) => {}
             Err(Failure::Panicked(panic)) => {
                 eprintln!("{panic}");
-                panic::resume_unwind(Box::new(panic.message().to_owned()));
+                panic.resume_unwind();
             }
             Err(Failure::Other(report)) => {
                 eprintln!("{report}");
@@ -89,21 +95,25 @@ impl Test {
         builder.spawn(case)
     }
 
-    /// Shows what the test prints until it has ended, or until its time is up.
+    /// Shows what the test prints until it has ended, or until its time is up; then ends all that
+    /// belongs to it.
     fn attend(&self, mut child: Child<bool>, mark: &Mark) -> Result<(), Failure> {
         let mut out = Echo::new(child.stdout.take(), |text| print!("{text}"));
         let mut err = Echo::new(child.stderr.take(), |text| eprint!("{text}"));
         let wait = self.timeout.map_or(Wait::Forever, Wait::at_most);
-        let hung = loop {
+        let given_up = loop {
             let pipes = [out.source(), err.source()].into_iter().flatten();
             let mut sources: Vec<_> = [child.as_fd()]
                 .into_iter()
                 .chain(pipes)
                 .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
                 .collect();
-            poll::poll(&mut sources, wait).map_err(Failure::other)?;
-            // First this, then the pipes: so all that it has printed is shown.
-            let ended = !child.is_alive();
+            if let Err(error) = poll::poll(&mut sources, wait) {
+                break Some(format!("cannot wait for process '{}': {error}", child.name()));
+            }
+            // Asked for before the pipes are read: so all that it has printed is shown.
+            let ended = sources[0].any().unwrap_or(true);
+            drop(sources);
             out.show();
             err.show();
             match (ended, self.timeout) {
@@ -114,14 +124,18 @@ impl Test {
                 (false, _) => {}
             }
         };
-        if hung.is_some() {
-            family::end(child.pid(), mark);
-            out.show();
-            err.show();
-        }
+        // However it has ended: what it has started ends with it.
+        let left = family::end(&child, mark, PATIENCE);
+        out.show();
+        err.show();
         out.finish();
         err.finish();
-        match (hung, child.join()) {
+        if matches!(child.wait_timeout(PATIENCE), Ok(None)) {
+            // To join it would be to wait for ever.
+            return Err(Failure::Other(remains(&child, &BTreeSet::from([child.pid()]))));
+        }
+        let remains = (!left.is_empty()).then(|| remains(&child, &left));
+        let outcome = match (given_up, child.join()) {
             (Some(report), _) => Err(Failure::Other(report)),
             (None, Ok(true)) => Ok(()),
             (None, Ok(false)) => {
@@ -129,6 +143,14 @@ impl Test {
             }
             (None, Err(JoinError::Panicked(panic))) => Err(Failure::Panicked(panic)),
             (None, Err(error)) => Err(Failure::other(error)),
+        };
+        match (outcome, remains) {
+            (outcome, None) => outcome,
+            (Ok(()), Some(remains)) => Err(Failure::Other(remains)),
+            (Err(failure), Some(remains)) => {
+                eprintln!("{remains}");
+                Err(failure)
+            }
         }
     }
 }
@@ -141,6 +163,17 @@ fn hang(child: &Child<bool>, timeout: Duration, mark: &Mark) -> String {
         child.name(),
         child.pid(),
         family::tree(child.pid(), Some(mark)),
+    )
+}
+
+/// What could not be ended.
+fn remains(child: &Child<bool>, left: &BTreeSet<u32>) -> String {
+    format!(
+        "of process '{}' (pid {}) and what it had started, this was killed and has not ended \
+         within {PATIENCE:?}:\n{}",
+        child.name(),
+        child.pid(),
+        family::list(left),
     )
 }
 

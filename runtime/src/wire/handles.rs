@@ -296,6 +296,13 @@ pub(super) fn provide<R>(
     Ok((result, left.iter().flatten().count()))
 }
 
+/// Runs decoders of bytes that came without handles.
+#[inline]
+pub(super) fn provide_none(decode: impl FnOnce()) {
+    let _crossing = Begun::new(Way::Inward);
+    decode();
+}
+
 /// Serialises a handle of the type `what`, which has these descriptors, one or more, and numbers.
 ///
 /// The descriptors are duplicated: the handle may be gone before the value is sent.

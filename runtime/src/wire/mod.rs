@@ -6,12 +6,13 @@ mod codec;
 mod complete;
 mod descriptor;
 pub(crate) mod endpoint;
+pub(crate) mod foreign;
 mod handles;
 mod packet;
 mod scratch;
 
 pub use codec::{DecodeError, EncodeError};
-pub(crate) use codec::{decode, encode};
+pub(crate) use codec::{decode, decode_each, encode};
 pub use descriptor::Fd;
 pub(crate) use handles::{
     Attached, Handle, deserialize_fd, deserialize_handle, serialize_fd, serialize_handle,

@@ -265,6 +265,11 @@ impl Package {
         Ok(Self { payload: if large { Vec::new() } else { payload.to_vec() }, len, file, fds })
     }
 
+    /// How many bytes its payload has.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     pub(crate) fn send(
         &self,
         socket: BorrowedFd<'_>,

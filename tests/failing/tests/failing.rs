@@ -1,5 +1,7 @@
 //! Each way in which a test can fail, beside some that pass.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitCode};
 use std::{fs, io, thread};
 
@@ -62,19 +64,51 @@ fn hang() {
     }
 }
 
-/// One of its children is no process of offspring's, one outlives its own parent, and one is in a
-/// session of its own.
-#[offspring::test(timeout = "10s")]
+/// Starts processes that do not end by themselves, and prints who they are: one that outlives its own
+/// parent, one that is no process of offspring's, and an orphan.
 #[allow(clippy::zombie_processes)] // killed with the test
-fn hangs() {
-    let child = hang().spawn().unwrap();
+fn start_family() {
     let detached = Builder::new().detached(true).spawn(hang()).unwrap();
     let command = Command::new("sleep").arg("100000").spawn().unwrap();
     let orphan =
         Command::new("sh").args(["-c", "sleep 200000 >/dev/null 2>&1 & echo $!"]).output().unwrap();
     let orphan = String::from_utf8(orphan.stdout).unwrap();
-    println!("family: {} {} {} {orphan}", child.pid(), detached.pid(), command.id());
+    println!("family: {} {} {orphan}", detached.pid(), command.id());
+}
+
+#[offspring::test(timeout = "10s")]
+fn hangs() {
+    start_family();
+    let child = hang().spawn().unwrap();
+    println!("and {}", child.pid());
     hang().run();
+}
+
+#[offspring::test]
+fn aborts_with_a_family() {
+    start_family();
+    std::process::abort();
+}
+
+#[offspring::test]
+fn panics_with_a_family() {
+    start_family();
+    panic!("on purpose");
+}
+
+#[offspring::test]
+fn passes_with_a_family() {
+    start_family();
+}
+
+/// Something outside of the test is told of its child, and answers when it has a hold of it.
+#[offspring::test]
+#[ignore = "it needs somebody who holds its child"]
+fn leaves_what_cannot_be_ended() {
+    let child = Builder::new().detached(true).spawn(hang()).unwrap();
+    let mut holder = UnixStream::connect(std::env::var_os("HOLDER").unwrap()).unwrap();
+    holder.write_all(&child.pid().to_ne_bytes()).unwrap();
+    holder.read_exact(&mut [0]).unwrap();
 }
 
 #[offspring::test(timeout = "1s")]

@@ -9,7 +9,7 @@ fn square(x: u64) -> u64 {
 
 fn main() {
     offspring::init();
-    for method in StartMethod::ALL {
+    for &method in StartMethod::ALL {
         let child = Builder::new().start_method(method).spawn(square(3)).unwrap();
         assert_eq!(child.join().unwrap(), 9, "{method:?}");
     }

@@ -124,7 +124,7 @@ pub(crate) mod object {
 
         pub(crate) fn grow_tail(&self, len: usize) -> Result<()> {
             let max = S::TAIL_MAX.min(TAIL);
-            if len > max { Err(Error::TooLarge { what: S::NAME, len, max }) } else { Ok(()) }
+            if len > max { Err(Error::TooLarge { what: S::NAME.into(), len, max }) } else { Ok(()) }
         }
     }
 

@@ -9,7 +9,7 @@ use offspring::shm::{SharedMut, SharedSlice};
 fn receive(_numbers: SharedSlice<AtomicU32>) {}
 
 fn main() {
-    let _made = SharedSlice::from_iter([AtomicU32::new(0)]);
+    let _made = SharedSlice::try_from_iter([AtomicU32::new(0)]);
     let _copied = SharedSlice::from_slice(&[Cell::new(0)]);
-    let _frozen = SharedMut::from_iter([AtomicU32::new(0)]).unwrap().freeze();
+    let _frozen = SharedMut::try_from_iter([AtomicU32::new(0)]).unwrap().freeze();
 }

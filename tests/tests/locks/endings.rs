@@ -169,7 +169,7 @@ each_start_method! {
         everything.check_used(2);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn an_exit_handler_may_use_everything_when_the_work_returns() {
         let everything = Everything::new()?;
         exit_with(everything.clone(), false, false).spawn()?.join()?;

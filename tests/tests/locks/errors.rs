@@ -33,7 +33,7 @@ fn a_poison_error_has_the_guard_inside() {
     assert_eq!(poisoned.holder().tid(), gettid().as_raw().cast_unsigned());
     assert_eq!(poisoned.cause(), PoisonCause::Panicked);
     let made_at = format!("made at {}:{made}:", file!());
-    assert!(poisoned.lock().starts_with("Mutex ") && poisoned.lock().contains(&made_at));
+    assert!(poisoned.lock_name().starts_with("Mutex ") && poisoned.lock_name().contains(&made_at));
     let shown = format!("{poisoned:?}");
     assert!(shown.contains("Panicked") && shown.contains("\"main\""), "{shown}");
     drop(poisoned.into_inner());

@@ -130,7 +130,7 @@ fn orders(of: &[usize], len: usize) -> Vec<Vec<usize>> {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Whatever was given back before, in whatever order, what is held still is told.
     fn locks_are_taken_and_given_back_among_those_of_the_c_library() {
         let locks = Mixed::new()?;
@@ -150,7 +150,7 @@ each_start_method! {
         assert_eq!(deaths, 24 * (1 + 4 + 12 + 24 + 24));
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_killed_holder_of_ours_and_of_the_c_librarys_is_told_by_both() {
         let locks = Mixed::new()?;
         for taken in orders(&[0, 1, 2, 3], 4) {

@@ -23,39 +23,39 @@ fn wait_in_vain(locks: Locks, how_long: Duration) -> Vec<Duration> {
         &|| {
             assert!(matches!(
                 locks.mutex.lock_timeout(how_long),
-                Err(LockTimeoutError::TimedOut { .. })
+                Err(LockTimeoutError::Timeout { .. })
             ))
         },
         &|| {
             assert!(matches!(
                 locks.reentrant.lock_timeout(how_long),
-                Err(LockTimeoutError::TimedOut { .. })
+                Err(LockTimeoutError::Timeout { .. })
             ))
         },
         &|| {
             assert!(matches!(
                 locks.rwlock.read_timeout(how_long),
-                Err(LockTimeoutError::TimedOut { .. })
+                Err(LockTimeoutError::Timeout { .. })
             ))
         },
         &|| {
             assert!(matches!(
                 locks.rwlock.write_timeout(how_long),
-                Err(LockTimeoutError::TimedOut { .. })
+                Err(LockTimeoutError::Timeout { .. })
             ))
         },
         &|| {
             assert!(matches!(
                 locks.read.write_timeout(how_long),
-                Err(LockTimeoutError::TimedOut { .. })
+                Err(LockTimeoutError::Timeout { .. })
             ))
         },
         &|| assert!(locks.semaphore.acquire_timeout(how_long).is_err()),
         &|| assert!(empty.acquire_timeout(how_long).is_err()),
         &|| assert!(!event.wait_timeout(how_long)),
         &|| assert!(condvar.wait_timeout(own.lock().unwrap(), how_long).unwrap().1.timed_out()),
-        &|| assert_eq!(barrier.wait_timeout(how_long), Err(BarrierError::TimedOut)),
-        &|| assert_eq!(later.wait(), Err(BarrierError::TimedOut)),
+        &|| assert_eq!(barrier.wait_timeout(how_long), Err(BarrierError::Timeout)),
+        &|| assert_eq!(later.wait(), Err(BarrierError::Timeout)),
     ];
     let mut took = Vec::new();
     for wait in waits {
@@ -114,7 +114,7 @@ fn wait_by_the_clock_on_the_wall() -> bool {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Pain 31. Python's locks wait until some time by the clock on the wall.
     fn no_wait_is_by_the_clock_on_the_wall() {
         match wait_by_the_clock_on_the_wall().spawn()?.join() {

@@ -147,7 +147,7 @@ pub(crate) fn inherit(locks: &Locks, child: &Child<()>) {
     let in_time = |error: LockTimeoutError<_>| error.into_poisoned().expect("it comes in time");
     let poisoned = in_time(locks.mutex.lock_timeout(LONG).unwrap_err());
     assert_tells(&poisoned, child);
-    assert!(poisoned.lock().contains(file!()), "{poisoned}");
+    assert!(poisoned.lock_name().contains(file!()), "{poisoned}");
     assert_eq!(*poisoned.into_inner(), 1);
     assert!(locks.mutex.is_poisoned() && locks.mutex.lock().is_err(), "until it is cleared");
     locks.mutex.clear_poison();
@@ -399,7 +399,7 @@ fn wait_on_barrier(barrier: Barrier) -> Result<usize, String> {
 }
 
 fn signal<T>(child: &Child<T>, signal: Signal) {
-    child.signal(signal as i32).unwrap();
+    child.send_signal(signal as i32).unwrap();
 }
 
 fn stop<T>(child: &Child<T>) {
@@ -411,7 +411,7 @@ fn stop<T>(child: &Child<T>) {
 const APART: usize = 40;
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_notification_of_the_dead_is_passed_on_however_far_it_is() {
         let (mutex, condvar) = (Mutex::new(0)?, Condvar::new()?);
         let wait = || wait_once(mutex.clone(), condvar.clone()).spawn();
@@ -431,7 +431,7 @@ each_start_method! {
         other.join()?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_barrier_breaks_for_the_others_however_far_they_are() {
         let barrier = Barrier::new(APART)?;
         let wait = || wait_on_barrier(barrier.clone()).spawn();
@@ -453,7 +453,7 @@ each_start_method! {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// The memory stays as long as somebody owns a word in it, or the kernel would not find it.
     fn a_guard_whose_lock_has_no_handle_left_is_told() {
         let locks = Locks::new()?;

@@ -52,7 +52,7 @@ fn read_often(lock: RwLock<u32>, held: Sender<()>) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn two_thousand_permits_and_readers_of_the_dead_come_back() {
         let semaphore = Semaphore::bounded(MOST + 1)?;
         let lock = RwLock::new(0)?;

@@ -7,7 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use offspring::shm::Shared;
-use offspring::{Fd, Receiver, RecvError, SendTimeoutError, Sender, TryRecvError, pipe, process};
+use offspring::{
+    Fd, Receiver, Sender, pipe, pipe::RecvError, pipe::SendTimeoutError, pipe::TryRecvError,
+    process,
+};
 use serde::{Deserialize, Serialize};
 use tests::each_start_method;
 use tests::family::until;
@@ -132,42 +135,42 @@ fn dies_receiving(steps: &Shared<Steps>, ends: Ends, before: &[Kind], twice: boo
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn send_into_an_empty_pipe() {
         sweep_all_over("send", |steps| dies_sending(steps, warm_pipe(), &[], Kind::Small))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn send_of_the_first_message() {
         sweep_all_over("send", |steps| dies_sending(steps, pipe().unwrap(), &[], Kind::Small))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn send_of_the_first_that_uses_the_ring() {
         sweep_all_over("send", |steps| {
             dies_sending(steps, pipe().unwrap(), &[Kind::Small; 8], Kind::Small)
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn send_behind_others() {
         let before = [Kind::Small, Kind::Handle, Kind::Small];
         sweep_all_over("send", |steps| dies_sending(steps, warm_pipe(), &before, Kind::Small))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn send_of_a_handle() {
         let before = [Kind::Small, Kind::Handle, Kind::Small];
         sweep_all_over("send", |steps| dies_sending(steps, warm_pipe(), &before, Kind::Handle))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn send_when_the_ring_must_grow() {
         let before = [Kind::Long; 3];
         sweep_all_over("send", |steps| dies_sending(steps, warm_pipe(), &before, Kind::Long))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn send_to_one_that_sleeps() {
         sweep_all_over("send", |steps| {
             let (to, from) = warm_pipe();
@@ -193,32 +196,32 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn receive_one_of_several() {
         let before = [Kind::Small; 3];
         sweep_all_over("receive", |steps| dies_receiving(steps, warm_pipe(), &before, false))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn receive_a_handle_among_others() {
         let before = [Kind::Handle, Kind::Small, Kind::Handle, Kind::Handle];
         sweep_all_over("receive", |steps| dies_receiving(steps, warm_pipe(), &before, false))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn receive_what_is_before_a_handle_and_that() {
         let before = [Kind::Small, Kind::Handle, Kind::Small];
         sweep_all_over("receive", |steps| dies_receiving(steps, warm_pipe(), &before, true))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn receive_the_last_and_find_nothing() {
         sweep_all_over("receive", |steps| {
             dies_receiving(steps, warm_pipe(), &[Kind::Small], true)
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn receive_the_first_of_all() {
         sweep_all_over("receive", |steps| {
             dies_receiving(steps, pipe().unwrap(), &[Kind::Small; 12], false)

@@ -19,7 +19,7 @@ fn resist() {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Future's `test_cancel`. Differs: what runs is ended, too.
     fn test_cancel_of_one_that_waits_one_that_runs_and_one_that_is_done() {
         let stop = Stop::new()?;
@@ -53,7 +53,7 @@ each_start_method! {
         assert_eq!(pool.apply(square(5))?, 25);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_cancelled_task_costs_its_worker_alone() {
         let stop = Stop::new()?;
         let pool = Pool::new(3)?;
@@ -76,7 +76,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// The tasks that were sent to its worker along with it are done by another.
     fn a_task_ended_among_others_of_its_chunk_costs_itself() {
         let pool = Pool::builder().workers(1).task_timeout(Duration::from_millis(300)).build()?;
@@ -85,37 +85,46 @@ each_start_method! {
         for (input, outcome) in inputs.into_iter().zip(outcomes) {
             match outcome {
                 Ok(value) => assert_eq!(value, input),
-                Err(TaskError::TimedOut { task, limit }) => {
+                Err(TaskError::TimedOut(overrun)) => {
                     assert_eq!(input, 600_000);
-                    assert_eq!(limit, Duration::from_millis(300));
-                    assert!([2, 5].contains(&task.index().unwrap()));
+                    assert_eq!(overrun.limit(), Duration::from_millis(300));
+                    assert!([2, 5].contains(&overrun.task().index().unwrap()));
                 }
                 Err(other) => panic!("{input}: {other}"),
             }
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_task_that_takes_too_long_is_ended_and_no_sooner() {
         let limit = Duration::from_millis(300);
         let pool = Pool::builder().workers(2).task_timeout(limit).retries(5).build()?;
+        let mut pids = Vec::new();
         for _ in 0..3 {
             let start = Instant::now();
             let outcome = pool.apply(nap(600_000));
             assert!(start.elapsed() >= limit);
             match outcome {
-                Err(error @ TaskError::TimedOut { .. }) => {
+                Err(TaskError::TimedOut(overrun)) => {
+                    let (worker, pid) = (overrun.worker(), overrun.pid());
+                    assert!(!pids.contains(&pid), "each worker is killed once");
+                    pids.push(pid);
+                    let text = format!(
+                        "task `nap` took longer than 300ms: worker '{worker}' (pid {pid}) was killed"
+                    );
+                    assert_eq!(overrun.to_string(), text);
+                    let error = TaskError::TimedOut(overrun.clone());
                     assert!(error.may_have_run());
-                    assert!(error.to_string().contains("300ms"), "{error}");
+                    assert_eq!((error.worker(), error.pid()), (Some(worker), Some(pid)));
                 }
                 other => panic!("{other:?}"),
             }
         }
-        assert!(matches!(pool.apply(resist()), Err(TaskError::TimedOut { .. })));
+        assert!(matches!(pool.apply(resist()), Err(TaskError::TimedOut(_))));
         assert_eq!(pool.map(square, 0..1000)?, squares(1000));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// It counts from the beginning of each task, not from the beginning of its chunk, nor while it waits.
     fn many_short_tasks_may_take_longer_together() {
         let pool = Pool::builder().workers(1).task_timeout(Duration::from_secs(2)).build()?;
@@ -127,7 +136,7 @@ each_start_method! {
         assert_eq!(pool.stats().workers_started, 1);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_map_can_be_cancelled() {
         let stop = Stop::new()?;
         let pool = Pool::builder().workers(2).initializer(stop.equip()).build()?;
@@ -144,7 +153,7 @@ each_start_method! {
         assert_eq!(stop.others(), 0);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_cancel_futures`
     fn test_cancel_futures_that_have_not_begun() {
         let pool = Pool::new(2)?;
@@ -160,7 +169,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `gh94440`: to submit, cancel and shut down, one after the other.
     fn test_gh_94440_submit_cancel_shutdown() {
         for turn in 0..30 {
@@ -177,7 +186,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// At the very moment it ends, or begins: it is one or the other, and nobody else is harmed.
     fn tasks_are_cancelled_at_any_moment() {
         let pool = Pool::new(2)?;
@@ -201,14 +210,14 @@ each_start_method! {
         assert_eq!(pool.map(square, 0..100)?, squares(100));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// The executor's `test_map_timeout`: some outcomes, then the time is up.
     fn test_map_timeout_is_that_of_each_task() {
         let pool = Pool::builder().workers(2).task_timeout(Duration::from_millis(500)).build()?;
         let mut outcomes = pool.imap(nap, [0, 0, 600_000]);
         assert_eq!(outcomes.next().unwrap()?, 0);
         assert_eq!(outcomes.next().unwrap()?, 0);
-        assert!(matches!(outcomes.next(), Some(Err(TaskError::TimedOut { .. }))));
+        assert!(matches!(outcomes.next(), Some(Err(TaskError::TimedOut(_)))));
         assert!(outcomes.next().is_none());
         assert!(pool.submit(nap(0)).wait_timeout(AMPLE));
         assert!(!pool.submit(nap(100_000)).wait_timeout(SHORT));

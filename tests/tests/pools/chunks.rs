@@ -74,8 +74,8 @@ fn check(index: usize, what: What, outcome: Result<(Fragile, String), TaskError>
         }
         (What::Exit, Err(TaskError::WorkerDied(death))) => assert_eq!(death.code(), Some(3)),
         (What::Killed, Err(TaskError::WorkerDied(death))) => assert_eq!(death.code(), None),
-        (What::NotEncoded, Err(TaskError::Encode { ran: true, .. })) => {}
-        (What::NotDecoded, Err(TaskError::Decode { ran: true, .. })) => {}
+        (What::NotEncoded, Err(TaskError::Encode { may_have_run: true, .. })) => {}
+        (What::NotDecoded, Err(TaskError::Decode { may_have_run: true, .. })) => {}
         (what, other) => panic!("{index}, {what:?}: {other:?}"),
     }
 }
@@ -84,7 +84,7 @@ const COUNT: usize = 150;
 const SIZES: [Option<u32>; 6] = [None, Some(1), Some(2), Some(7), Some(64), Some(1000)];
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_map_chunksize` of the executor, with tasks that fail in every way.
     fn test_map_chunksize_does_not_matter() {
         let pool = Pool::new(2)?;
@@ -100,7 +100,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn the_outcomes_of_lazy_maps_do_not_depend_on_the_chunk_size() {
         let pool = Pool::new(2)?;
         for size in SIZES {
@@ -126,7 +126,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Workers that leave in the middle of a chunk.
     fn chunks_larger_than_a_worker_may_have_are_cut() {
         let pool = Pool::builder().workers(2).max_tasks_per_child(3).build()?;
@@ -136,7 +136,7 @@ each_start_method! {
         assert!(pool.stats().workers_started >= 400 / 3);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Tasks of every size next to each other.
     fn tasks_too_large_for_a_chunk_travel_beside_it() {
         let pool = Pool::new(2)?;

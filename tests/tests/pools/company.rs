@@ -53,7 +53,7 @@ fn work(pool: &Pool, turn: u64) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn eight_threads_use_one_pool() {
         let pool = Pool::new(3)?;
         thread::scope(|scope| {
@@ -66,7 +66,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// The executor's `gh105829`: many threads that submit at once to workers that come and go.
     fn test_gh_105829_many_submits_at_once() {
         let pool = Pool::builder().workers(2).max_tasks_per_child(10).build()?;
@@ -83,7 +83,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Each waits for one job, and each is woken by its own.
     fn each_of_many_threads_waits_for_its_own_job() {
         let pool = Pool::new(2)?;
@@ -104,7 +104,7 @@ each_start_method! {
         });
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// A pool in a task; its workers end with it.
     fn a_task_may_have_a_pool_of_its_own() {
         let pool = Pool::new(2)?;
@@ -113,11 +113,11 @@ each_start_method! {
         assert_eq!(pool.apply(nest(3))?, 8);
         for worker in pool.stats().workers {
             let left = children_of(worker.pid).len();
-            assert!(left <= 2, "a fork server and a child made ahead, but not {left}");
+            assert!(left <= 3, "a fork server and two children made ahead, but not {left}");
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_pool_that_a_task_has_left_behind_ends_with_its_worker() {
         let pool = Pool::new(1)?;
         let pids = pool.apply(leave_a_pool())?;
@@ -125,11 +125,11 @@ each_start_method! {
         let fds: Vec<_> = pids.iter().filter_map(|pid| tests::pidfd(*pid)).collect();
         drop(pool);
         for fd in fds {
-            assert_eq!(offspring::wait(&[&fd], AMPLE)?, [0]);
+            assert_eq!(offspring::wait_timeout(&[&fd], AMPLE)?, [0]);
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn pools_do_not_share_anything() {
         let pools: Vec<_> = (0..3).map(|_| Pool::new(2)).collect::<Result<_, _>>()?;
         let jobs: Vec<_> =

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use offspring::{Pool, TaskError, as_completed, wait_any};
+use offspring::{Pool, TaskError, as_completed, wait_any, wait_any_timeout};
 use tests::each_start_method;
 use tests::tasks::{Stop, fail, square};
 
 use super::{LONG, SHORT};
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `as_completed`: each once, what is done first.
     fn test_as_completed_gives_what_is_done_first() {
         let pool = Pool::new(3)?;
@@ -27,7 +27,7 @@ each_start_method! {
         assert!(done.next().is_none());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_zero_timeout`, `test_already_completed`, of those that are done, that fail and that are cancelled.
     fn test_as_completed_of_all_kinds() {
         let pool = Pool::new(1)?;
@@ -52,7 +52,7 @@ each_start_method! {
         assert!(as_completed(Vec::<offspring::Job<u64>>::new()).next().is_none());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_first_completed`, and its timeouts.
     fn test_first_completed_of_several() {
         let pool = Pool::new(2)?;
@@ -60,20 +60,21 @@ each_start_method! {
         let jobs = [pool.submit(first.hold()), pool.submit(second.hold())];
         for timeout in [Duration::ZERO, SHORT] {
             let start = Instant::now();
-            assert_eq!(wait_any(&jobs, timeout), None);
+            assert_eq!(wait_any_timeout(&jobs, timeout), None);
             assert!(start.elapsed() >= timeout);
         }
         second.open();
-        assert_eq!(wait_any(&jobs, None), Some(1));
-        assert_eq!(wait_any(&jobs, LONG), Some(1));
+        assert_eq!(wait_any(&jobs), Some(1));
+        assert_eq!(wait_any_timeout(&jobs, LONG), Some(1));
         first.open();
         assert!(jobs[0].wait_timeout(LONG));
-        assert_eq!(wait_any(&jobs, None), Some(0));
-        assert_eq!(wait_any(&jobs[1..], None), Some(0));
-        assert_eq!(wait_any::<u32>(&[], None), None);
+        assert_eq!(wait_any(&jobs), Some(0));
+        assert_eq!(wait_any(&jobs[1..]), Some(0));
+        assert_eq!(wait_any::<u32>(&[]), None);
+        assert_eq!(wait_any_timeout::<u32>(&[], LONG), None);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// It hears of a pool that ends.
     fn waiting_for_any_ends_with_the_pool() {
         let pool = Pool::new(2)?;
@@ -81,13 +82,13 @@ each_start_method! {
         let jobs = [pool.submit(stop.hold()), pool.submit(stop.hold())];
         stop.arrival();
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| wait_any(&jobs, None));
+            let waits = scope.spawn(|| wait_any(&jobs));
             pool.terminate();
             assert_eq!(waits.join().unwrap(), Some(0));
         });
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_thousand_jobs_as_they_are_done() {
         let pool = Pool::new(3)?;
         let jobs: Vec<_> = (0..1000).map(|x| pool.submit(square(x))).collect();
@@ -99,11 +100,11 @@ each_start_method! {
         assert!(seen.iter().all(|seen| *seen));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn jobs_of_several_pools_are_refused() {
         let pools = [Pool::new(1)?, Pool::new(1)?];
         let jobs: Vec<_> = pools.iter().map(|pool| pool.submit(square(3))).collect();
-        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_any(&jobs, SHORT)));
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait_any_timeout(&jobs, SHORT)));
         assert!(refused.is_err());
         for job in jobs {
             assert_eq!(job.wait()?, 9);

@@ -102,7 +102,7 @@ fn throw(what: u32) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_traceback`, `test_wrapped_exception`, and the executor's `test_traceback`.
     fn test_traceback_of_a_panic_tells_all() {
         let pool = Pool::builder().name("crew").workers(1).build()?;
@@ -126,7 +126,7 @@ each_start_method! {
         assert_eq!(pool.apply(pid())?, worker, "its worker goes on");
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Each end of a worker in a task: the code or the signal, the name and the number; all others are
     /// done.
     fn a_worker_that_ends_in_a_task_is_told_and_replaced() {
@@ -158,7 +158,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// The executor's deadlock tests: an error when a task is encoded, or decoded, and when a result is
     /// encoded, or decoded. `test_unpickleable_result`, which loses no worker.
     fn test_unpickleable_result_twenty_times() {
@@ -175,8 +175,8 @@ each_start_method! {
                 assert!(error.to_string().contains(WRONG), "{error}");
                 assert!(error.to_string().starts_with("task `"), "{error}");
                 kinds.push(match error {
-                    TaskError::Encode { ran, .. } => ("encode", ran, error.may_have_run()),
-                    TaskError::Decode { ran, .. } => ("decode", ran, error.may_have_run()),
+                    TaskError::Encode { may_have_run, .. } => ("encode", may_have_run, error.may_have_run()),
+                    TaskError::Decode { may_have_run, .. } => ("decode", may_have_run, error.may_have_run()),
                     other => panic!("{other}"),
                 });
             }
@@ -186,13 +186,13 @@ each_start_method! {
             assert_eq!(pool.apply(make(Some(5)))?, Fragile::Good(5));
         }
         let outcome = pool.apply(make_undecodable());
-        assert!(matches!(outcome, Err(TaskError::Decode { ran: true, .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(TaskError::Decode { may_have_run: true, .. })), "{outcome:?}");
         let stats = pool.stats();
         assert_eq!(stats.workers_started, 2);
         assert_eq!(pool.map(square, 0..10)?, squares(10));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_panic_may_be_of_any_type() {
         let pool = Pool::new(1)?;
         let outcomes = pool.map_settled(throw, 0..4);
@@ -208,7 +208,7 @@ each_start_method! {
         assert_eq!(pool.apply(square(3))?, 9);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// The executor's `test_killed_child`. Differs: one task fails, and the pool goes on.
     fn test_killed_child_costs_one_task() {
         let pool = Pool::new(2)?;
@@ -216,7 +216,7 @@ each_start_method! {
         let jobs = [pool.submit(stop.hold()), pool.submit(stop.hold())];
         let (victim, other) = (stop.arrival(), stop.arrival());
         kill(victim);
-        let first = offspring::wait_any(&jobs, None).unwrap();
+        let first = offspring::wait_any(&jobs).unwrap();
         stop.open();
         let mut jobs = Vec::from(jobs);
         let (signal, pid) = tests::tasks::died(jobs.remove(first).wait());
@@ -225,7 +225,7 @@ each_start_method! {
         assert_eq!(pool.apply(square(3))?, 9);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_task_that_was_lost_is_run_again_as_often_as_allowed() {
         let lives = offspring::shm::Shared::new(std::sync::atomic::AtomicU64::new(0))?;
         for (retries, deaths) in [(0, 0), (1, 1), (3, 3), (5, 2)] {

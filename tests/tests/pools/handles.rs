@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use offspring::queue::TryGetError;
 use offspring::shm::{Shared, SharedSlice};
 use offspring::sync::{Mutex, Semaphore};
-use offspring::{Fd, Pool, Queue, Receiver, RecvError, Sender, pipe, process};
+use offspring::{Fd, Pool, Queue, Receiver, Sender, pipe, pipe::RecvError, process};
 use tests::each_start_method;
 use tests::tasks::{square, squares};
 
@@ -50,7 +50,7 @@ fn sum(numbers: SharedSlice<u64>, from: usize, to: usize) -> u64 {
 
 #[process]
 fn make_slice(len: u64) -> SharedSlice<u64> {
-    SharedSlice::from_iter(0..len).unwrap()
+    SharedSlice::try_from_iter(0..len).unwrap()
 }
 
 #[process]
@@ -81,7 +81,7 @@ each_start_method! {
         assert!(many.iter().enumerate().all(|(x, rx)| rx.recv().unwrap() == x as u64));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn files_go_there_and_come_back() {
         let pool = Pool::new(2)?;
         let mut file = Fd::new(tempfile::tempfile()?);
@@ -94,7 +94,7 @@ each_start_method! {
         assert_eq!(text, (0..20).map(|turn| format!("{turn} ")).collect::<String>());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn locks_and_shared_numbers_are_the_same_in_all_tasks() {
         let pool = Pool::new(3)?;
         let mutex = Mutex::new(0)?;
@@ -111,7 +111,7 @@ each_start_method! {
         assert_eq!(permits.available(), 2);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn queues_go_to_tasks() {
         let pool = Pool::new(2)?;
         let queue = Queue::unbounded()?;
@@ -122,17 +122,17 @@ each_start_method! {
         assert!(matches!(queue.try_get(), Err(TryGetError::Empty)));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn shared_memory_goes_there_and_comes_back() {
         let pool = Pool::new(2)?;
-        let numbers = SharedSlice::from_iter(0..100_000)?;
+        let numbers = SharedSlice::try_from_iter(0..100_000)?;
         let sums = pool.map(|at| sum(numbers.clone(), at * 1000, (at + 1) * 1000), 0..100)?;
         assert_eq!(sums.into_iter().sum::<u64>(), (0..100_000).sum::<u64>());
         let made = pool.apply(make_slice(50_000))?;
         assert!(made.iter().copied().eq(0..50_000));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_ressources_gced_in_workers`, `test_release_task_refs`, `test_free_reference`: neither a worker
     /// nor the pool keeps the arguments or the results of tasks.
     fn test_release_task_refs_when_it_is_done() {
@@ -153,7 +153,7 @@ each_start_method! {
         assert_eq!(pool.map(square, 0..10)?, squares(10));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn handles_in_tasks_and_results_leave_no_descriptor_open() {
         let pool = Pool::new(2)?;
         let (tx, rx) = pipe()?;

@@ -50,7 +50,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// One that is slow does not hold up the others.
     fn test_imap_unordered_gives_what_comes_first() {
         let stop = Stop::new()?;
@@ -64,7 +64,7 @@ each_start_method! {
         assert!(slow.next().is_none() && quick.next().is_none());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_imap_handle_iterable_exception`. The iterator is asked for inputs ahead of the outcomes, so
     /// its panic comes as soon as it is asked; what it gave before that is not lost.
     fn test_imap_handle_iterable_exception_and_goes_on() {
@@ -90,7 +90,7 @@ each_start_method! {
         assert_eq!(pool.map(square, 0..10)?, squares(10));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_imap_unordered_handle_iterable_exception`
     fn test_imap_unordered_handle_iterable_exception_gives_valid_values_only() {
         let pool = Pool::new(3)?;
@@ -120,7 +120,7 @@ each_start_method! {
         assert!(outcomes.next().is_none());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn an_error_tells_which_input_it_is_for() {
         let pool = Pool::new(3)?;
         let (mut good, mut bad) = (Vec::new(), Vec::new());
@@ -136,7 +136,7 @@ each_start_method! {
         assert_eq!(bad, (0..100).filter(|x| x % 2 == 0).collect::<Vec<_>>());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `buffersize`
     fn no_more_inputs_are_taken_than_the_window_has() {
         let pool = Pool::new(2)?;
@@ -158,7 +158,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Nothing is taken before it is asked.
     fn it_does_nothing_until_it_is_asked() {
         let pool = Pool::new(2)?;
@@ -170,7 +170,7 @@ each_start_method! {
         assert_eq!(pool.stats().tasks, 0);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn what_has_not_begun_is_cancelled_when_it_is_dropped() {
         let stop = Stop::new()?;
         let pool = Pool::builder().workers(1).initializer(stop.equip()).build()?;
@@ -184,7 +184,7 @@ each_start_method! {
         assert_eq!(stop.others(), 0);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn an_iterator_says_how_many_are_left() {
         let pool = Pool::new(2)?;
         let mut outcomes = pool.imap(square, 0..10);
@@ -200,7 +200,7 @@ each_start_method! {
         assert_eq!(pool.imap(square, 0..).size_hint().1, None);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Each takes some of the other.
     fn iterators_over_one_pool_can_be_nested() {
         let pool = Pool::new(2)?;
@@ -220,7 +220,7 @@ each_start_method! {
         assert_eq!(twice?, (0..100).map(|x: u64| x.pow(4)).collect::<Vec<_>>());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Between two that are asked for, the workers go on with what was taken ahead.
     fn what_was_taken_ahead_is_done_while_nobody_asks() {
         let pool = Pool::new(2)?;

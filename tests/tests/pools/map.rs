@@ -53,7 +53,7 @@ each_start_method! {
         assert_eq!(calls, 100);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_map_async`
     fn test_map_async_returns_before_all_is_done() {
         let stop = Stop::new()?;
@@ -67,12 +67,12 @@ each_start_method! {
         assert_eq!(job.wait()?, squares(20));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_map_unplicklable`
     fn test_map_unplicklable_input_is_the_error_of_that_input() {
         let pool = Pool::new(2)?;
         match pool.map(mostly_good, 0..20) {
-            Err(error @ TaskError::Encode { ran: false, .. }) => {
+            Err(error @ TaskError::Encode { may_have_run: false, .. }) => {
                 assert_eq!(error.task().index(), Some(5));
                 assert_eq!(error.task().process(), "take");
                 assert!(!error.may_have_run());
@@ -85,7 +85,7 @@ each_start_method! {
         for (x, outcome) in outcomes.into_iter().enumerate() {
             match outcome {
                 Ok(value) => assert!(x % 8 != 5 && value == x as u64),
-                Err(TaskError::Encode { task, ran: false, .. }) => {
+                Err(TaskError::Encode { task, may_have_run: false, .. }) => {
                     assert!(x % 8 == 5 && task.index() == Some(x));
                 }
                 Err(other) => panic!("{other}"),
@@ -94,7 +94,7 @@ each_start_method! {
         assert_eq!(pool.map(square, 0..10)?, squares(10));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_map_chunksize`, `test_empty_iterable`
     fn test_empty_iterable_gives_nothing_at_once() {
         let pool = Pool::new(2)?;
@@ -109,7 +109,7 @@ each_start_method! {
         assert_eq!(pool.map(square, 0..3)?, [0, 1, 4]);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_map_handle_iterable_exception`: the panic of an input is the caller's own.
     fn test_map_handle_iterable_exception_passes_it_on_and_the_pool_is_usable() {
         let pool = Pool::new(2)?;
@@ -162,7 +162,7 @@ fn fail_at_length(x: u64) {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Not of the one that fails first.
     fn the_error_is_that_of_the_first_input_that_fails() {
         let pool = Pool::new(2)?;
@@ -179,7 +179,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// What comes after an input that has failed is not waited for, and not begun.
     fn a_map_ends_when_its_first_input_has_failed() {
         let pool = Pool::new(2)?;
@@ -192,7 +192,7 @@ each_start_method! {
         assert!(pool.stats().tasks < 50, "{:?}", pool.stats());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// `test_map_no_failfast`: of two large errors, and all others.
     fn test_map_no_failfast_when_all_outcomes_are_wanted() {
         let pool = Pool::new(2)?;
@@ -211,20 +211,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
-    fn what_has_not_begun_of_a_map_that_is_dropped_never_does() {
-        let stop = Stop::new()?;
-        let pool = Pool::builder().workers(1).initializer(stop.equip()).build()?;
-        let job = pool.mapper().chunk_size(1).map_async(held, 0..100);
-        stop.arrival();
-        drop(job);
-        stop.open();
-        assert_eq!(pool.submit(square(3)).wait()?, 9);
-        assert_eq!(stop.others(), 0);
-        assert_eq!(pool.stats().workers_started, 1);
-    }
-
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn two_maps_at_once_share_the_workers() {
         let pool = Pool::new(2)?;
         let first = pool.map_async(nap, [5; 40]);

@@ -46,7 +46,7 @@ fn produce(len: usize) -> String {
 }
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn each_size_goes_there_and_comes_back() {
         let pool = Pool::new(2)?;
         for len in SIZES {
@@ -62,7 +62,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn sixty_four_mebibytes_go_there_and_come_back() {
         let pool = Pool::new(2)?;
         let bytes = text(64 * MIB);
@@ -71,7 +71,7 @@ each_start_method! {
         assert!(outcomes.into_iter().all(|outcome| outcome == bytes));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// More results than there is room for in what workers and pool share, and nobody who takes them.
     fn results_that_nobody_takes_are_kept() {
         let pool = Pool::new(2)?;
@@ -87,7 +87,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// In the middle of a chunk, results that do not fit beside those that do.
     fn large_results_among_small_ones() {
         let pool = Pool::new(2)?;
@@ -100,7 +100,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// The arena has room for other tasks again when these are done.
     fn a_hundred_megabytes_of_tasks_that_wait() {
         let pool = Pool::new(2)?;

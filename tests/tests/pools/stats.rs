@@ -7,10 +7,10 @@ use nix::libc;
 use offspring::Pool;
 use tests::each_start_method;
 use tests::family::until;
-use tests::tasks::{Stop, die, died, exit, fail, nap, square};
+use tests::tasks::{Stop, die, died, echo, exit, fail, hold, nap, square, text};
 
 each_start_method! {
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn tasks_failures_and_workers_are_counted() {
         let pool = Pool::builder().workers(2).name("crew").build()?;
         let stats = pool.stats();
@@ -35,7 +35,7 @@ each_start_method! {
         assert!(stats.workers.iter().all(|worker| worker.pid > 1 && !worker.startup.is_zero()));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn what_waits_is_counted() {
         let pool = Pool::new(1)?;
         let stop = Stop::new()?;
@@ -51,7 +51,7 @@ each_start_method! {
         assert_eq!(pool.stats().waiting, 0);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn the_slowest_tasks_are_known() {
         let pool = Pool::new(2)?;
         pool.mapper().chunk_size(1).map(nap, (0..30).map(|x| if x == 17 { 120 } else { 0 }))?;
@@ -65,12 +65,25 @@ each_start_method! {
         assert!(first.each >= Duration::from_millis(240));
         assert_eq!((second.process, second.index, second.count), ("nap", 17, 1));
         assert!(second.each >= Duration::from_millis(120));
+        let again = second.first::<nap>().expect("its arguments are short");
+        assert_eq!(pool.apply(again)?, 120);
+        assert!(second.first::<square>().is_none(), "it is no square");
         let busy: Duration = stats.workers.iter().map(|worker| worker.busy).sum();
         assert!(busy >= Duration::from_millis(360), "{busy:?}");
         assert_eq!(stats.workers.iter().map(|worker| worker.tasks).sum::<u64>(), 31);
+
+        // Arguments with handles are not kept, nor long ones.
+        let stop = Stop::new()?;
+        stop.open();
+        let fresh = Pool::new(1)?;
+        fresh.apply(stop.hold())?;
+        fresh.apply(echo(text(5000)))?;
+        until(|| fresh.stats().slowest.len() == 2);
+        let slowest = fresh.stats().slowest;
+        assert!(slowest.iter().all(|slow| slow.first::<hold>().is_none() && slow.first::<echo>().is_none()));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_timeline_has_every_chunk() {
         let dir = tempfile::tempdir()?;
         for (name, dropped) in [("joined.json", false), ("dropped.json", true)] {
@@ -91,7 +104,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_timeline_tells_of_a_worker_that_died_and_of_the_one_in_its_place() {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("timeline.json");
@@ -108,7 +121,7 @@ each_start_method! {
         assert!(events.iter().any(|event| event["args"]["worker"] == "a \"pool\"-2"));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_timeline_that_cannot_be_written_is_told_by_join() {
         let path = "/nowhere/at/all.json";
         let pool = Pool::builder().workers(1).timeline(path).build()?;
@@ -118,7 +131,7 @@ each_start_method! {
         drop(Pool::builder().workers(1).timeline(path).build()?);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn everything_can_be_printed() {
         let pool = Pool::builder().workers(1).name("crew").build()?;
         let job = pool.submit(square(3));

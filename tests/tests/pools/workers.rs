@@ -89,7 +89,7 @@ each_start_method! {
         assert!(told.try_recv().is_err());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn an_initializer_runs_in_those_that_come_later() {
         let (tell, told) = pipe()?;
         let pool = Pool::builder()
@@ -103,7 +103,7 @@ each_start_method! {
         (0..5).for_each(|_| _ = told.recv().unwrap());
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// The executor's tests of initializers that fail. Its workers are not started for ever.
     fn test_initializer_that_fails_fails_the_pool() {
         for how in 0..4 {
@@ -128,7 +128,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// One or two failures in a row cost nothing but those workers.
     fn an_initializer_that_fails_twice_is_tried_again() {
         for how in 0..4 {
@@ -141,7 +141,7 @@ each_start_method! {
         }
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn an_initializer_that_cannot_be_encoded_is_refused_at_once() {
         let refused = Pool::builder().workers(1).initializer(refuse(Fragile::NotEncoded)).build();
         match refused.map(drop) {
@@ -158,7 +158,7 @@ each_start_method! {
         assert!(matches!(pool.apply(square(3)), Err(TaskError::PoolFailed { .. })));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// One builder, several pools, with a handle in what they run first.
     fn a_builder_makes_any_number_of_pools() {
         let (tell, told) = pipe()?;
@@ -172,7 +172,7 @@ each_start_method! {
         assert_eq!(ready.len(), 3);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_finalizer_runs_when_a_worker_leaves_and_not_when_it_is_killed() {
         let (tell, told) = pipe()?;
         let mut builder = Pool::builder();
@@ -192,7 +192,7 @@ each_start_method! {
         assert!(left.is_empty(), "{left:?}");
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_worker_that_has_grown_too_large_leaves() {
         let pool = Pool::builder().workers(1).max_memory_per_child(100 << 20).build()?;
         let small: HashSet<_> = (0..5).map(|_| pool.apply(leak(1))).collect::<Result<_, _>>()?;
@@ -204,7 +204,7 @@ each_start_method! {
         assert_eq!(pool.apply(allocate(150 << 20))?, 150 << 20);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_task_beyond_the_memory_limit_costs_itself() {
         let pool = Pool::builder().workers(2).memory_limit(1 << 30).build()?;
         assert_eq!(pool.apply(allocate(10 << 20))?, 10 << 20);
@@ -217,7 +217,7 @@ each_start_method! {
         assert_eq!(pool.map(square, 0..100)?, squares(100));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn idle_workers_leave_and_come_back_for_work() {
         let pool = Pool::builder().workers(3).idle_timeout(Duration::from_millis(100)).build()?;
         for _ in 0..4 {
@@ -236,7 +236,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn workers_run_where_they_may() {
         let allowed = affinity().run();
         let last = *allowed.last().unwrap();
@@ -247,7 +247,7 @@ each_start_method! {
         assert_eq!(pool.apply(affinity())?, allowed);
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn workers_have_names() {
         let pool = Pool::builder().workers(2).name("crew").build()?;
         let names: HashSet<_> = pool.map(|_| name(), 0..50)?.into_iter().collect();
@@ -259,7 +259,7 @@ each_start_method! {
         assert!(other.apply(name())?.starts_with("pool-1"));
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_pool_grows_and_shrinks() {
         let stop = Stop::new()?;
         let pool = Pool::new(1)?;
@@ -289,7 +289,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     fn a_pool_that_changes_its_size_all_the_time_does_its_work() {
         let pool = Pool::new(2)?;
         let map = pool.mapper().chunk_size(3).map_async(nap, [1; 1000]);
@@ -303,7 +303,7 @@ each_start_method! {
         pool.join()?;
     }
 
-    only [forkserver Forkserver, spawn Spawn]
+    only [forkserver ForkServer, spawn Spawn]
     /// Those that leave are counted right although some are killed meanwhile.
     fn a_pool_shrinks_while_workers_are_killed() {
         let pool = Pool::new(6)?;

@@ -1,7 +1,6 @@
 //! Many at once: `put_many` and `get_many`.
 
 use std::cell::Cell;
-use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use nix::unistd::gettid;
@@ -106,7 +105,7 @@ fn an_item_that_cannot_be_encoded_stops_the_batch_there() {
     let mut batch = good(0, 3).chain([Item::NotEncoded]).chain(good(4, 6));
     let error = queue.put_many(batch.by_ref()).unwrap_err();
     assert!(matches!(error.error(), PutError::Encode(Item::NotEncoded, _)));
-    assert!(error.source().is_some_and(|source| source.is::<offspring::EncodeError>()));
+    assert!(error.to_string().contains("does not want to leave"), "{error}");
     assert_eq!(error.put(), 3);
     assert!(error.into_inner().into_iter().eq([Item::NotEncoded]));
     assert!(batch.eq(good(4, 6)));
@@ -161,6 +160,49 @@ fn batches_that_do_not_wait_or_not_for_ever() {
     ));
 }
 
+#[test]
+fn what_there_is_room_for_is_put_and_the_rest_comes_back() {
+    let short = Duration::from_millis(20);
+    let queue = Queue::bounded(3).unwrap();
+    let other = queue.clone();
+    queue.try_put_many([]).unwrap();
+    queue.try_put_many([0, 1]).unwrap();
+    let error = queue.try_put_many(2..6).unwrap_err();
+    assert!(error.error().is_full());
+    assert_eq!(error.to_string(), "1 items put, and 3 not put: the queue is full");
+    assert_eq!((error.put(), error.into_inner()), (1, vec![3, 4, 5]));
+    assert_eq!(queue.get().unwrap(), 0);
+    let begin = Instant::now();
+    let error = queue.put_many_timeout(3..6, short).unwrap_err();
+    assert!(begin.elapsed() >= short && error.error().is_timeout());
+    assert_eq!((error.put(), error.into_inner()), (1, vec![4, 5]));
+    assert_eq!(queue.get_many(9).unwrap(), [1, 2, 3]);
+    queue.put_many_timeout(4..7, short).unwrap();
+    drop(other);
+    // Nobody could ever make room, which is told to whoever would wait.
+    assert!(queue.put_many_timeout([7], short).unwrap_err().error().is_disconnected());
+    assert!(queue.try_put_many([7]).unwrap_err().error().is_full());
+    queue.close();
+    assert!(queue.put_many_timeout([7], short).unwrap_err().error().is_closed());
+    assert_eq!(queue.try_put_many([7]).unwrap_err().into_inner(), [7]);
+}
+
+/// A large one goes on its own, and a time limit is that of all together.
+#[test]
+fn a_batch_with_large_items_is_put_in_time_or_comes_back() {
+    let large = |number: u8| vec![number; 100_000];
+    let queue = Queue::bounded(2).unwrap();
+    let _other = queue.clone();
+    let error = queue.try_put_many((0..4).map(large)).unwrap_err();
+    assert!(error.error().is_full());
+    assert_eq!((error.put(), error.into_inner()), (2, vec![large(2)]));
+    assert_eq!(queue.try_get_many(9).unwrap(), [large(0), large(1)]);
+    let short = Duration::from_millis(20);
+    let error = queue.put_many_timeout((0..4).map(large), short).unwrap_err();
+    assert!(error.error().is_timeout());
+    assert_eq!((error.put(), error.into_inner()), (2, vec![large(2)]));
+}
+
 /// Puts an item into another queue while it is encoded, and gets one while it is decoded.
 #[derive(Debug, PartialEq)]
 struct Meddler(u64);
@@ -199,4 +241,28 @@ fn an_item_may_use_a_queue_while_it_is_encoded_and_decoded() {
     queue.put_many((1..5).map(Meddler)).unwrap();
     assert_eq!(queue.get().unwrap(), Meddler(0));
     assert!(queue.get_many(9).unwrap().into_iter().eq((1..5).map(Meddler)));
+}
+
+#[test]
+fn an_iterator_ends_for_good_at_an_item_that_cannot_be_decoded() {
+    let queue = Queue::unbounded().unwrap();
+    queue.put_many([Item::Good(1), Item::NotDecoded, Item::Good(2), Item::NotDecoded]).unwrap();
+    let mut items = queue.iter();
+    assert!(items.by_ref().eq([Item::Good(1)]));
+    assert!(matches!(items.error(), Some(GetError::Decode(_))));
+    assert!(items.next().is_none());
+    let mut items = queue.try_iter();
+    assert!(items.by_ref().eq([Item::Good(2)]));
+    queue.put(Item::Good(3)).unwrap();
+    assert!(items.error().is_some() && items.next().is_none());
+    assert_eq!(queue.get().unwrap(), Item::Good(3));
+}
+
+#[test]
+fn of_items_without_bytes_no_more_are_taken_than_are_put_at_a_time() {
+    let queue = Queue::bounded(10).unwrap();
+    let mut taken = 0;
+    let endless = std::iter::repeat_with(|| taken += 1);
+    let error = queue.try_put_many(endless).unwrap_err();
+    assert_eq!((error.put(), error.into_inner().len() + 10), (10, taken));
 }

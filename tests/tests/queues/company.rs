@@ -9,7 +9,7 @@ use nix::unistd::gettid;
 use offspring::queue::{
     GetError, GetTimeoutError, PutError, PutTimeoutError, QueueJoinError, TryGetError, TryPutError,
 };
-use offspring::{Queue, Receiver, Sender, Waitable, pipe, process, wait};
+use offspring::{Queue, Receiver, Sender, Waitable, pipe, process, wait, wait_timeout};
 use serde::{Deserialize, Serialize};
 use tests::crew::{daemon, until_asleep};
 use tests::each_start_method;
@@ -56,7 +56,7 @@ fn at_each_end(make: fn() -> offspring::Result<Queue<u64>>, waits: fn(Queue<u64>
         let queue = make()?;
         let child = daemon(put_and_go(queue.clone(), how, told.clone(), until.clone()))?;
         while queue.is_empty() {
-            assert!(!wait(&[&queue], AMPLE)?.is_empty());
+            assert!(!wait_timeout(&[&queue], AMPLE)?.is_empty());
         }
         assert!(!queue.is_closed());
         queues.push((queue, how, child));
@@ -83,7 +83,7 @@ fn get_until_nobody_is_left(queue: Queue<u64>, how: End) {
     assert!(matches!(queue.get_timeout(AMPLE), Err(GetTimeoutError::Disconnected)));
     assert!(matches!(queue.get_many(2).unwrap_err().error(), GetError::Disconnected));
     assert_eq!(queue.iter().next(), None);
-    assert_eq!(wait(&[&queue], None).unwrap(), [0]);
+    assert_eq!(wait(&[&queue]).unwrap(), [0]);
     assert!(matches!(queue.try_get(), Err(TryGetError::Empty)));
     // Alone, it is a queue like any other.
     queue.put(2).unwrap();
@@ -246,7 +246,7 @@ each_start_method! {
         while !queue.is_empty() {
             thread::yield_now(); // the one item goes to one of them, which ends
         }
-        assert!(wait(&sources, LOOKS)?.len() <= 1); // this one might put something
+        assert!(wait_timeout(&sources, LOOKS)?.len() <= 1); // this one might put something
         drop(queue);
         let told: Result<Vec<_>, _> = waiters.into_iter().map(|waiter| waiter.join()).collect();
         assert!(told?.into_iter().filter(|told| *told).count() >= 4);
@@ -268,7 +268,7 @@ each_start_method! {
         until_asleep(waits.recv()?);
         let arrived = from.recv()?;
         drop(go);
-        assert_eq!(wait(&[&child], LOOKS)?, []);
+        assert_eq!(wait_timeout(&[&child], LOOKS)?, []);
         arrived.put(1)?;
         arrived.put(1)?;
         assert_eq!(thread.join().unwrap()?, 1);
@@ -298,7 +298,7 @@ each_start_method! {
         let queue = Queue::unbounded()?;
         let child = daemon(get_on_threads(queue.clone()))?;
         let threads = threads_wait(&queue);
-        assert_eq!(wait(&[&child], LOOKS)?, []); // this thread's handle might put something
+        assert_eq!(wait_timeout(&[&child], LOOKS)?, []); // this thread's handle might put something
         let told = is_disconnected(&queue.get());
         assert!(told && child.join()?);
         // They were told, or looked when this process had gone back to one handle that was in use.

@@ -94,7 +94,7 @@ each_start_method! {
         linearizable(By::Threads)?;
     }
 
-    only [forkserver Forkserver, fork Fork]
+    only [forkserver ForkServer, fork Fork]
     fn one_shot_between_processes() {
         for item in 0..30 {
             let queue = Queue::bounded(1)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use offspring::queue::TryGetError;
-use offspring::{Queue, Receiver, Sender, Waitable, pipe, process, wait};
+use offspring::{Queue, Receiver, Sender, Waitable, pipe, process, wait, wait_timeout};
 use tests::crew::{By, daemon};
 use tests::each_start_method;
 
@@ -41,39 +41,39 @@ each_start_method! {
         it_has.recv()?;
         let sources: [&dyn Waitable; 3] = [&queue, &from, &child];
         let before = Instant::now();
-        assert_eq!(wait(&sources, SHORT)?, []);
+        assert_eq!(wait_timeout(&sources, SHORT)?, []);
         assert!(before.elapsed() >= SHORT);
-        assert_eq!(wait(&sources, Duration::ZERO)?, []);
+        assert_eq!(wait_timeout(&sources, Duration::ZERO)?, []);
 
         let (go, told) = pipe::<()>()?;
         let putter = daemon(put_when_told(queue.clone(), 7, told))?;
         let telling = thread::spawn(move || drop(go));
-        assert_eq!(wait(&sources, None)?, [0]);
-        assert_eq!(wait(&sources, LONG)?, [0]); // until it is got
-        assert_eq!(wait(&sources, Duration::ZERO)?, [0]);
+        assert_eq!(wait(&sources)?, [0]);
+        assert_eq!(wait_timeout(&sources, LONG)?, [0]); // until it is got
+        assert_eq!(wait_timeout(&sources, Duration::ZERO)?, [0]);
         assert_eq!(queue.get()?, 7);
-        assert_eq!(wait(&sources, Duration::ZERO)?, []);
+        assert_eq!(wait_timeout(&sources, Duration::ZERO)?, []);
         telling.join().unwrap();
         putter.join()?;
 
         let (go, told) = pipe::<()>()?;
         let sender = daemon(send_when_told(to.clone(), 8, told))?;
         let telling = thread::spawn(move || drop(go));
-        assert_eq!(wait(&sources, None)?, [1]);
+        assert_eq!(wait(&sources)?, [1]);
         telling.join().unwrap();
         sender.join()?;
 
         // Fair: none hides another.
         queue.put(9)?;
-        assert_eq!(wait(&sources, None)?, [0, 1]);
-        assert_eq!(wait(&[&from, &queue, &queue], None)?, [0, 1, 2]);
+        assert_eq!(wait(&sources)?, [0, 1]);
+        assert_eq!(wait(&[&from, &queue, &queue])?, [0, 1, 2]);
         assert_eq!((from.recv()?, queue.get()?), (8, 9));
-        assert_eq!(wait(&sources, Duration::ZERO)?, []);
+        assert_eq!(wait_timeout(&sources, Duration::ZERO)?, []);
 
         let leaving = thread::spawn(move || drop(release));
-        let ready = wait(&[&from, &child], None)?;
+        let ready = wait(&[&from, &child])?;
         assert_eq!(ready, [1]);
-        assert!(wait(&sources, None)?.contains(&2));
+        assert!(wait(&sources)?.contains(&2));
         leaving.join().unwrap();
     }
 
@@ -82,7 +82,7 @@ each_start_method! {
         let (go, told) = pipe::<()>()?;
         let child = daemon(close_when_told(queue.clone(), told))?;
         let telling = thread::spawn(move || drop(go));
-        assert_eq!(wait(&[&queue], None)?, [0]);
+        assert_eq!(wait(&[&queue])?, [0]);
         assert!(matches!(queue.try_get(), Err(TryGetError::Closed)));
         telling.join().unwrap();
         child.join()?;
@@ -92,9 +92,9 @@ each_start_method! {
         let (_release, until) = pipe()?;
         let child = daemon(keep(queue.clone(), has_it, until))?;
         it_has.recv()?;
-        assert_eq!(wait(&[&queue], SHORT)?, []);
+        assert_eq!(wait_timeout(&[&queue], SHORT)?, []);
         child.kill()?;
-        assert_eq!(wait(&[&queue], None)?, [0]);
+        assert_eq!(wait(&[&queue])?, [0]);
         assert!(queue.get().is_err());
     }
 
@@ -131,7 +131,7 @@ fn wait_and_get(first: Queue<u64>, second: Queue<u64>) -> Vec<u64> {
     let mut open = vec![first, second];
     while !open.is_empty() {
         let sources: Vec<&dyn Waitable> = open.iter().map(|queue| queue as _).collect();
-        for index in wait(&sources, None).unwrap().into_iter().rev() {
+        for index in wait(&sources).unwrap().into_iter().rev() {
             match open[index].try_get() {
                 Ok(item) => got.push(item),
                 Err(TryGetError::Empty) => {} // another was quicker
@@ -157,7 +157,7 @@ fn get_all(queue: Queue<u64>) -> u64 {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     /// Nor does it spin when others have got what the bell was rung for.
     fn who_waits_does_not_spin() {
         let queue = Queue::unbounded()?;
@@ -169,17 +169,17 @@ each_start_method! {
         let sources: [&dyn Waitable; 2] = [&queue, &from];
         let long = Duration::from_millis(700);
         let before = used();
-        assert_eq!(wait(&sources, long)?, []);
+        assert_eq!(wait_timeout(&sources, long)?, []);
         assert!(queue.get_timeout(long).is_err());
 
         // A bell that was rung for somebody else.
         queue.put(1)?;
         queue.get()?;
-        assert_eq!(wait(&sources, SHORT)?, []);
+        assert_eq!(wait_timeout(&sources, SHORT)?, []);
         queue.put(2)?;
-        assert_eq!(wait(&sources, None)?, [0]);
+        assert_eq!(wait(&sources)?, [0]);
         queue.get()?;
-        assert_eq!(wait(&sources, long)?, []);
+        assert_eq!(wait_timeout(&sources, long)?, []);
         let spent = used() - before;
         assert!(spent < long / 3, "{spent:?} of a processor");
     }
@@ -209,7 +209,7 @@ fn wait_and_get_from(queue: &Queue<u64>, beside: &Queue<u64>) -> u64 {
     let mut got = 0;
     let _company = beside.clone();
     loop {
-        assert_eq!(wait(&[queue, beside], None).unwrap(), [0]);
+        assert_eq!(wait(&[queue, beside]).unwrap(), [0]);
         match queue.try_get() {
             Ok(_) => got += 1,
             Err(TryGetError::Empty) => {}
@@ -234,11 +234,11 @@ fn one_of_two_is_always_ready(by: By) -> Outcome {
 
 #[process]
 fn is_either_ready(first: Queue<u64>, second: Queue<u64>) -> bool {
-    !wait(&[&first, &second], LONG).unwrap().is_empty()
+    !wait_timeout(&[&first, &second], LONG).unwrap().is_empty()
 }
 
 each_start_method! {
-    only [forkserver Forkserver, fork Fork]
+    only [forkserver ForkServer, fork Fork]
     fn one_of_two_is_always_ready_for_another_process() {
         one_of_two_is_always_ready(By::Children)?;
     }

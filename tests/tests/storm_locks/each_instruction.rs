@@ -169,53 +169,53 @@ fn rwlock(ways: [fn(RwLock<u32>) -> Way; 3]) -> offspring::Result<[Way; 3]> {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn mutex() {
         sweep_all(|| same(Way::Mutex(Mutex::new(0)?)))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn watched_mutex() {
         let detector = DeadlockDetector::new()?;
         sweep_all(|| same(Way::Mutex(Mutex::new(0)?.detect_deadlocks(&detector))))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn reentrant_lock() {
         sweep_all(|| same(Way::Reentrant(ReentrantLock::new(0)?)))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn writers() {
         sweep_all(|| rwlock([Way::Write, Way::Write, Way::Write]))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_reader_before_a_writer() {
         sweep_all(|| rwlock([Way::Write, Way::Read, Way::Write]))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_writer_before_a_reader() {
         sweep_all(|| rwlock([Way::Write, Way::Write, Way::Read]))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn a_writer_between_readers() {
         sweep_all(|| rwlock([Way::Read, Way::Write, Way::Read]))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn several_mutexes() {
         sweep_all(|| same(Way::Several([Mutex::new(0)?, Mutex::new(0)?])))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn semaphore() {
         sweep_all(|| same(Way::Semaphore(Semaphore::new(1)?)))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn semaphore_of_several() {
         // All permits but one are in other hands.
         let semaphore = || -> offspring::Result<_> {
@@ -226,7 +226,7 @@ each_start_method! {
         sweep_all(semaphore)?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn once() {
         sweep_all(|| same(Way::Once(Once::new()?)))?;
     }
@@ -270,7 +270,7 @@ fn die_woken_by_condvar(mutex: Mutex<u32>, condvar: Condvar, steps: Shared<Steps
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn event_set() {
         sweep("set", |steps| {
             let event = Event::new().unwrap();
@@ -286,7 +286,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn semaphore_release() {
         sweep("release", |steps| {
             let semaphore = Semaphore::new(0).unwrap();
@@ -302,7 +302,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn condvar_notify() {
         sweep("notify_one", |steps| {
             let (mutex, condvar) = (Mutex::new(0).unwrap(), Condvar::new().unwrap());
@@ -319,7 +319,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn condvar_notified() {
         sweep("notified", |steps| {
             let (mutex, condvar) = (Mutex::new(0).unwrap(), Condvar::new().unwrap());
@@ -346,7 +346,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn barrier_arrival() {
         sweep("arrival", |steps| {
             let barrier = Barrier::new(2).unwrap();

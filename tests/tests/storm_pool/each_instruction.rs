@@ -75,7 +75,7 @@ fn dies(steps: &Shared<Steps>, shape: Shape) -> bool {
         let inputs = [true, false];
         pool.mapper().chunk_size(chunk).map_settled(|first| step(first, freight()), inputs)
     };
-    let killed = !offspring::wait(&[&worker], Duration::ZERO).unwrap().is_empty();
+    let killed = !offspring::wait_timeout(&[&worker], Duration::ZERO).unwrap().is_empty();
     let mut lost = 0;
     for outcome in outcomes {
         match outcome {
@@ -94,32 +94,32 @@ fn dies(steps: &Shared<Steps>, shape: Shape) -> bool {
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn between_two_tasks_of_one_chunk() {
         sweep_all_over("a chunk", |steps| dies(steps, Shape { chunk: 2, ..SMALL }))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn between_two_chunks() {
         sweep_all_over("two chunks", |steps| dies(steps, SMALL))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn between_two_chunks_with_retries() {
         sweep_all_over("two chunks", |steps| dies(steps, Shape { retries: 1, ..SMALL }))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn between_two_tasks_with_handles() {
         sweep("handles", |steps| dies(steps, Shape { handle: true, ..SMALL }))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn between_two_tasks_with_handles_and_retries() {
         sweep("handles", |steps| dies(steps, Shape { handle: true, retries: 1, ..SMALL }))?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn while_it_has_nothing_to_do() {
         sweep_all_over("sleep", |steps| dies(steps, Shape { sleeps: true, ..SMALL }))?;
     }

@@ -221,7 +221,7 @@ fn die_woken(victim: Child<()>, other: &Other<'_>, mut again: impl FnMut()) -> b
 }
 
 each_start_method! {
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn put_into_an_empty_queue() {
         sweep_all_over("put", |steps| {
             let queue = Queue::unbounded().unwrap();
@@ -229,7 +229,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn put_into_a_bounded_queue() {
         sweep_all_over("put", |steps| {
             let queue = Queue::bounded(3).unwrap();
@@ -238,7 +238,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn put_when_the_ring_must_grow() {
         const PART: Kind = (9000, false);
         sweep_all_over("put", |steps| {
@@ -251,7 +251,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn put_of_a_large_item() {
         sweep_all_over("put", |steps| {
             let queue = Queue::unbounded().unwrap();
@@ -260,7 +260,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn put_of_a_handle() {
         sweep_all_over("put", |steps| {
             let queue = Queue::bounded(64).unwrap();
@@ -269,7 +269,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn put_when_a_consumer_sleeps() {
         sweep_in_time("put", |steps| {
             let queue = Queue::<Parcel>::unbounded().unwrap();
@@ -296,7 +296,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn put_when_there_is_room_again() {
         sweep_in_time("woken", |steps| {
             let queue = Queue::bounded(2).unwrap();
@@ -325,7 +325,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn get_of_a_small_item() {
         sweep_all_over("get", |steps| {
             let queue = Queue::bounded(3).unwrap();
@@ -334,7 +334,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn get_of_a_large_item() {
         sweep_all_over("get", |steps| {
             let queue = Queue::unbounded().unwrap();
@@ -343,7 +343,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn get_of_a_handle() {
         sweep_all_over("get", |steps| {
             let queue = Queue::bounded(4).unwrap();
@@ -352,7 +352,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn get_of_the_last_item_of_a_ring_that_has_grown() {
         sweep_all_over("get", |steps| {
             let queue = Queue::unbounded().unwrap();
@@ -362,7 +362,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn get_when_a_producer_sleeps() {
         sweep_in_time("get", |steps| {
             let queue = Queue::bounded(2).unwrap();
@@ -387,7 +387,7 @@ each_start_method! {
         })?;
     }
 
-    only [forkserver Forkserver]
+    only [forkserver ForkServer]
     fn get_when_an_item_comes() {
         sweep_in_time("woken", |steps| {
             let queue = Queue::<Parcel>::unbounded().unwrap();

@@ -10,7 +10,7 @@ use crate::pool::batch::Ending;
 use crate::pool::board::Holder;
 use crate::pool::crew::Sentence;
 use crate::pool::desk::Desk;
-use crate::pool::error::{TaskError, WorkerDeath};
+use crate::pool::error::{Overrun, TaskError, WorkerDeath};
 
 impl Desks<'_> {
     /// Ends everything that is not done.
@@ -44,6 +44,11 @@ impl Desks<'_> {
         self.state.tell(None);
     }
 
+    /// Nobody is left who could do what is on its way.
+    pub(in crate::pool) fn abandon(&mut self) {
+        self.state.flights.clear();
+    }
+
     /// What a batch has from this input on does not matter any more: what is not begun never is.
     /// `kill`: and what is begun is ended.
     pub(in crate::pool) fn forget_from(&mut self, id: BatchId, index: usize, kill: bool) {
@@ -61,7 +66,8 @@ impl Desks<'_> {
             .map(|(seq, _)| *seq)
             .collect();
         for seq in flights {
-            let flight = &self.state.flights[&seq];
+            // (Replies are taken before a worker is killed: it may be done by now.)
+            let Some(flight) = self.state.flights.get(&seq) else { continue };
             let (first, last) = (flight.first, flight.first + flight.count as usize);
             if last <= index {
                 continue;
@@ -79,7 +85,7 @@ impl Desks<'_> {
                     desk.stop(seq);
                 }
                 if kill {
-                    self.condemn(worker, seq, Sentence::Cancelled);
+                    self.condemn(worker, (seq, None), Sentence::Cancelled);
                 }
             }
             if first >= index
@@ -124,20 +130,37 @@ impl Desks<'_> {
         self.state.settle(id);
     }
 
-    /// Kills a worker for the task of this chunk that it has in hand, if it has one.
-    fn condemn(&mut self, worker: usize, seq: u32, sentence: Sentence) {
+    /// Kills a worker for the task of this chunk that it has in hand, if it has one: if it is this one,
+    /// where that matters.
+    fn condemn(&mut self, worker: usize, (seq, only): (u32, Option<u32>), sentence: Sentence) {
         if self.state.crew.is_sentenced(worker) {
             return;
         }
-        let Some(desk) = self.board.tail().get(worker) else { return };
+        if !self.state.crew.is_present(worker) {
+            // It is at work before its start has returned. Until then nobody could kill it.
+            return self.state.crew.sentence_early(worker, (seq, only), sentence);
+        }
+        let Some(desk) = self.desk(worker) else { return };
         desk.condemn();
         self.take_replies_of(worker);
-        match self.state.flights.get(&seq) {
-            Some(flight) if flight.replied < flight.count => {
-                let index = flight.replied;
-                self.state.crew.sentence(worker, seq, index, sentence);
-            }
-            _ => desk.pardon(),
+        let in_hand = self
+            .state
+            .flights
+            .get(&seq)
+            .filter(|flight| flight.replied < flight.count)
+            .map(|flight| flight.replied)
+            .filter(|in_hand| only.is_none_or(|only| only == *in_hand));
+        match in_hand {
+            Some(index) => self.state.crew.sentence(worker, seq, index, sentence),
+            None => self.desk(worker).into_iter().for_each(Desk::pardon),
+        }
+    }
+
+    /// A worker is known now that may have been at work for a while.
+    pub(in crate::pool) fn welcome(&mut self, worker: usize) {
+        self.take_replies();
+        for (seq, only, sentence) in self.state.crew.early_sentences(worker) {
+            self.condemn(worker, (seq, only), sentence);
         }
     }
 
@@ -162,7 +185,7 @@ impl Desks<'_> {
             let since = desk.since.load(Ordering::SeqCst);
             let (warn, end) = (since.saturating_add(soft), since.saturating_add(hard));
             if end <= now {
-                self.condemn(worker, seq, Sentence::TimedOut);
+                self.condemn(worker, (seq, Some(begun - 1)), Sentence::TimedOut);
             } else if warn <= now {
                 desk.warn((in_hand, begun));
                 next = next.min(end);
@@ -207,7 +230,9 @@ impl Desks<'_> {
             let limit = self.state.limits.hard.unwrap_or_default();
             self.put_back(flight, next + 1);
             let error = match (executed, status) {
-                (Some((_, _, Sentence::TimedOut)), _) => TaskError::TimedOut { task, limit },
+                (Some((_, _, Sentence::TimedOut)), _) => {
+                    TaskError::TimedOut(Overrun { task, worker: name.clone(), pid, limit })
+                }
                 (Some((_, _, Sentence::Cancelled)), _) => {
                     TaskError::Cancelled { task, may_have_run: true }
                 }

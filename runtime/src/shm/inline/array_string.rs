@@ -32,7 +32,7 @@ use super::{CapacityError, stored, used};
 /// In Python: a `str` or `bytes` in a `multiprocessing.shared_memory.ShareableList`, and a `ctypes`
 /// array of `c_char` (`multiprocessing.Array('c', n)`). Unlike these, it tells zero bytes at its end
 /// from places that are not used, and its room is counted in bytes throughout.
-#[derive(Clone, Copy, offspring_macros::Shareable)]
+#[derive(Clone, Copy, offspring_macros::Shareable, offspring_macros::Zeroable)]
 #[shareable(crate = crate)]
 pub struct ArrayString<const N: usize> {
     /// May be anything, as may be seen of a text at whose change a process was killed.
@@ -98,7 +98,29 @@ impl<const N: usize> ArrayString<N> {
         self.push_bytes(text.as_bytes())
     }
 
+    /// Appends a character, or nothing of it.
+    ///
+    /// # Errors
+    /// There is not enough room. The error holds the character.
+    ///
+    /// ```
+    /// use offspring::shm::ArrayString;
+    ///
+    /// let mut text = ArrayString::<3>::try_from("ab")?;
+    /// assert_eq!(text.push('ñ').unwrap_err().into_inner(), 'ñ');
+    /// text.push('c')?;
+    /// assert_eq!(text, "abc");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn push(&mut self, character: char) -> Result<(), CapacityError<char>> {
+        match self.push_str(character.encode_utf8(&mut [0; 4])) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(CapacityError::new(character, error.needed(), N)),
+        }
+    }
+
     const fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), CapacityError> {
+        let () = Self::CAPACITY;
         let len = self.len();
         let needed = len.saturating_add(bytes.len());
         if needed > N {
@@ -107,6 +129,32 @@ impl<const N: usize> ArrayString<N> {
         self.places.split_at_mut(len).1.split_at_mut(bytes.len()).0.copy_from_slice(bytes);
         self.len = stored(needed);
         Ok(())
+    }
+
+    /// Takes off all but the first `len` bytes. Nothing happens if there are no more than these.
+    ///
+    /// # Panics
+    /// If that would leave a part of a character, as with a `String`. (Bytes that are no text are cut
+    /// anywhere.)
+    ///
+    /// ```
+    /// use offspring::shm::ArrayString;
+    ///
+    /// let mut text = ArrayString::<8>::try_from("año")?;
+    /// text.truncate(10);
+    /// text.truncate(3);
+    /// assert_eq!(text, "añ");
+    /// # Ok::<(), offspring::shm::CapacityError>(())
+    /// ```
+    #[track_caller]
+    pub const fn truncate(&mut self, len: usize) {
+        if len >= self.len() {
+            return;
+        }
+        if let Ok(text) = self.to_str() {
+            assert!(text.is_char_boundary(len), "a text cannot be cut within a character");
+        }
+        self.len = stored(len);
     }
 
     /// Makes the text empty. The places keep what was in them, unseen.
@@ -242,6 +290,29 @@ impl<const N: usize> fmt::Debug for ArrayString<N> {
     }
 }
 
+/// Appends what is written. What does not fit is an error, and nothing of that piece is there; pieces that
+/// were written before it are.
+///
+/// ```
+/// use std::fmt::Write;
+/// use offspring::shm::ArrayString;
+///
+/// let mut name = ArrayString::<16>::new();
+/// write!(name, "worker {}", 3)?;
+/// assert_eq!(name, "worker 3");
+/// assert!(write!(name, "{:>9}", "x").is_err());
+/// # Ok::<(), std::fmt::Error>(())
+/// ```
+impl<const N: usize> fmt::Write for ArrayString<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push_str(text).map_err(|_| fmt::Error)
+    }
+
+    fn write_char(&mut self, character: char) -> fmt::Result {
+        self.push(character).map_err(|_| fmt::Error)
+    }
+}
+
 impl<const N: usize> AsRef<[u8]> for ArrayString<N> {
     fn as_ref(&self) -> &[u8] {
         self.as_bytes()
@@ -265,6 +336,12 @@ impl<const N: usize> PartialEq<str> for ArrayString<N> {
 
 impl<const N: usize> PartialEq<&str> for ArrayString<N> {
     fn eq(&self, other: &&str) -> bool {
+        *self == **other
+    }
+}
+
+impl<const N: usize> PartialEq<String> for ArrayString<N> {
+    fn eq(&self, other: &String) -> bool {
         *self == **other
     }
 }

@@ -15,7 +15,7 @@ use crate::shm::Shareable;
 /// A list of at most `N` elements, which lies in the place where it is, and so may live in shared
 /// memory.
 ///
-/// It is a slice, by `Deref`. Growing it fails when it is full, so there is no `Extend`.
+/// It is a slice, by `Deref`. Growing it fails when it is full.
 ///
 /// ```
 /// use offspring::shm::ArrayVec;
@@ -37,7 +37,7 @@ use crate::shm::Shareable;
 ///
 /// In Python: `multiprocessing.shared_memory.ShareableList`, whose length is fixed when it is made,
 /// and `multiprocessing.Array`.
-#[derive(Clone, Copy, offspring_macros::Shareable)]
+#[derive(Clone, Copy, offspring_macros::Shareable, offspring_macros::Zeroable)]
 #[shareable(crate = crate)]
 pub struct ArrayVec<T, const N: usize> {
     /// May be anything, as may be seen of a list at whose change a process was killed.
@@ -95,6 +95,7 @@ impl<T: Shareable + Copy, const N: usize> ArrayVec<T, N> {
     /// assert_eq!(list.push(2).unwrap_err().into_inner(), 2);
     /// ```
     pub const fn push(&mut self, element: T) -> Result<(), CapacityError<T>> {
+        let () = Self::CAPACITY;
         let len = self.len();
         if len == N {
             return Err(CapacityError::new(element, N + 1, N));
@@ -119,6 +120,7 @@ impl<T: Shareable + Copy, const N: usize> ArrayVec<T, N> {
     /// # Ok::<(), offspring::shm::CapacityError>(())
     /// ```
     pub const fn extend_from_slice(&mut self, elements: &[T]) -> Result<(), CapacityError> {
+        let () = Self::CAPACITY;
         let len = self.len();
         let needed = len.saturating_add(elements.len());
         if needed > N {
@@ -145,6 +147,123 @@ impl<T: Shareable + Copy, const N: usize> ArrayVec<T, N> {
                 self.len = stored(len - 1);
                 Some(self.places[len - 1])
             }
+        }
+    }
+
+    /// Puts an element at `index`; those from there on move one place further.
+    ///
+    /// # Errors
+    /// The list is full. The error holds the element.
+    ///
+    /// # Panics
+    /// If there are fewer elements than `index`.
+    ///
+    /// ```
+    /// use offspring::shm::ArrayVec;
+    ///
+    /// let mut list = ArrayVec::<u8, 3>::try_from(&[1, 3][..])?;
+    /// list.insert(1, 2)?;
+    /// assert_eq!(list, [1, 2, 3]);
+    /// assert_eq!(list.insert(0, 0).unwrap_err().into_inner(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn insert(&mut self, index: usize, element: T) -> Result<(), CapacityError<T>> {
+        let () = Self::CAPACITY;
+        let len = self.len();
+        assert!(index <= len, "an element cannot be put at {index} in a list of {len}");
+        if len == N {
+            return Err(CapacityError::new(element, N + 1, N));
+        }
+        self.places.copy_within(index..len, index + 1);
+        self.places[index] = element;
+        self.len = stored(len + 1);
+        Ok(())
+    }
+
+    /// Takes the element at `index` off; those behind it move one place back.
+    ///
+    /// # Panics
+    /// If there is none.
+    ///
+    /// ```
+    /// use offspring::shm::ArrayVec;
+    ///
+    /// let mut list = ArrayVec::from([1, 2, 3]);
+    /// assert_eq!(list.remove(0), 1);
+    /// assert_eq!(list, [2, 3]);
+    /// ```
+    #[track_caller]
+    pub fn remove(&mut self, index: usize) -> T {
+        let len = self.len();
+        let element = self.at(index);
+        self.places.copy_within(index + 1..len, index);
+        self.len = stored(len - 1);
+        element
+    }
+
+    /// Takes the element at `index` off, and puts the last in its place: which is quicker than
+    /// [`remove`](Self::remove).
+    ///
+    /// # Panics
+    /// If there is none.
+    ///
+    /// ```
+    /// use offspring::shm::ArrayVec;
+    ///
+    /// let mut list = ArrayVec::from([1, 2, 3]);
+    /// assert_eq!(list.swap_remove(0), 1);
+    /// assert_eq!(list, [3, 2]);
+    /// ```
+    #[track_caller]
+    pub fn swap_remove(&mut self, index: usize) -> T {
+        let element = self.at(index);
+        let last = self.len() - 1;
+        self.places[index] = self.places[last];
+        self.len = stored(last);
+        element
+    }
+
+    #[track_caller]
+    fn at(&self, index: usize) -> T {
+        let len = self.len();
+        assert!(index < len, "there is no element {index} in a list of {len}");
+        self.places[index]
+    }
+
+    /// Takes off those elements of which `keep` says so by `false`; the others stay in order. If `keep`
+    /// panics, those that it has not been asked about, and that one, stay.
+    ///
+    /// ```
+    /// use offspring::shm::ArrayVec;
+    ///
+    /// let mut list = ArrayVec::from([1, 2, 3, 4]);
+    /// list.retain(|number| *number % 2 == 0);
+    /// assert_eq!(list, [2, 4]);
+    /// ```
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut T) -> bool) {
+        /// Closes the gap between those that are kept and those that nobody has asked about.
+        struct Gap<'a, T: Copy, const N: usize> {
+            list: &'a mut ArrayVec<T, N>,
+            kept: usize,
+            asked: usize,
+            len: usize,
+        }
+        impl<T: Copy, const N: usize> Drop for Gap<'_, T, N> {
+            fn drop(&mut self) {
+                self.list.places.copy_within(self.asked..self.len, self.kept);
+                self.list.len = stored(self.kept + self.len - self.asked);
+            }
+        }
+        let len = self.len();
+        let mut gap = Gap { list: self, kept: 0, asked: 0, len };
+        while gap.asked < len {
+            let stays = keep(&mut gap.list.places[gap.asked]);
+            if stays {
+                gap.list.places[gap.kept] = gap.list.places[gap.asked];
+                gap.kept += 1;
+            }
+            gap.asked += 1;
         }
     }
 
@@ -291,6 +410,55 @@ impl<T: Shareable + Copy + Default, const N: usize> TryFrom<&[T]> for ArrayVec<T
         let mut list = Self::new();
         list.extend_from_slice(elements)?;
         Ok(list)
+    }
+}
+
+/// # Panics
+/// If the list is full before the iterator ends: `push` tells it by an error.
+///
+/// ```
+/// use offspring::shm::ArrayVec;
+///
+/// let mut list = ArrayVec::<u8, 4>::new();
+/// list.extend([1, 2]);
+/// list.extend(&[3]);
+/// assert_eq!(list, [1, 2, 3]);
+/// ```
+impl<T: Shareable + Copy, const N: usize> Extend<T> for ArrayVec<T, N> {
+    #[track_caller]
+    fn extend<I: IntoIterator<Item = T>>(&mut self, elements: I) {
+        for element in elements {
+            if let Err(error) = self.push(element) {
+                panic!("the list is full: {error}");
+            }
+        }
+    }
+}
+
+impl<'a, T: Shareable + Copy, const N: usize> Extend<&'a T> for ArrayVec<T, N> {
+    #[track_caller]
+    fn extend<I: IntoIterator<Item = &'a T>>(&mut self, elements: I) {
+        for element in elements {
+            if let Err(error) = self.push(*element) {
+                panic!("the list is full: {error}");
+            }
+        }
+    }
+}
+
+/// ```
+/// use offspring::shm::ArrayVec;
+///
+/// let list = ArrayVec::from([1, 2, 3]);
+/// assert_eq!(list.into_iter().rev().collect::<Vec<u8>>(), [3, 2, 1]);
+/// ```
+impl<T, const N: usize> IntoIterator for ArrayVec<T, N> {
+    type Item = T;
+    type IntoIter = std::iter::Take<std::array::IntoIter<T, N>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let len = self.len();
+        self.places.into_iter().take(len)
     }
 }
 

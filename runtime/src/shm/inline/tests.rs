@@ -1,7 +1,9 @@
 //! Against `Vec` and `String`, and with whatever a killed process may have left.
 
 use std::collections::hash_map::DefaultHasher;
+use std::fmt::Write;
 use std::hash::{Hash, Hasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,6 +27,10 @@ enum Change {
     Truncate(usize),
     Clear,
     Sort,
+    Insert(usize, u16),
+    Remove(usize),
+    SwapRemove(usize),
+    Retain(u16),
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
@@ -35,6 +41,10 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         1 => (0..N + 2).prop_map(Change::Truncate),
         1 => Just(Change::Clear),
         1 => Just(Change::Sort),
+        2 => (0..=N, any::<u16>()).prop_map(|(index, x)| Change::Insert(index, x)),
+        1 => (0..N).prop_map(Change::Remove),
+        1 => (0..N).prop_map(Change::SwapRemove),
+        1 => (1..5u16).prop_map(Change::Retain),
     ];
     vec(change, 0..40)
 }
@@ -69,6 +79,32 @@ fn apply(change: Change, list: &mut List, model: &mut Vec<u16>) {
             list.sort();
             model.sort();
         }
+        // Where there is no such place, the other end.
+        Change::Insert(index, x) if room == 0 => {
+            assert_eq!(list.insert(index.min(N), x).unwrap_err().into_inner(), x);
+        }
+        Change::Insert(index, x) => {
+            let index = index.min(model.len());
+            list.insert(index, x).unwrap();
+            model.insert(index, x);
+        }
+        Change::Remove(_) | Change::SwapRemove(_) if model.is_empty() => {}
+        Change::Remove(index) => {
+            let index = index.min(model.len() - 1);
+            assert_eq!(list.remove(index), model.remove(index));
+        }
+        Change::SwapRemove(index) => {
+            let index = index.min(model.len() - 1);
+            assert_eq!(list.swap_remove(index), model.swap_remove(index));
+        }
+        Change::Retain(divisor) => {
+            let keep = |x: &mut u16| {
+                *x /= 2;
+                x.is_multiple_of(divisor)
+            };
+            list.retain(keep);
+            model.retain_mut(keep);
+        }
     }
 }
 
@@ -78,6 +114,10 @@ fn assert_same(list: &List, model: &[u16]) {
     assert_eq!(list.is_empty(), model.is_empty());
     assert_eq!(list.is_full(), model.len() == N);
     assert!(list.into_iter().eq(model));
+    assert!(
+        (*list).into_iter().eq(model.iter().copied()) && (*list).into_iter().len() == model.len()
+    );
+    assert!((*list).into_iter().rev().eq(model.iter().rev().copied()));
     assert_eq!(format!("{list:?}"), format!("{model:?}"));
     assert_eq!(hash(list), hash(model));
 }
@@ -86,6 +126,11 @@ fn hash(value: &(impl Hash + ?Sized)) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Whether it panics, which it does on purpose.
+fn panics(work: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(work)).is_err()
 }
 
 /// Sends one type and receives another, of which serde makes the same.
@@ -170,6 +215,66 @@ proptest! {
     }
 
     #[test]
+    fn a_list_is_whole_when_its_user_panics(model in vec(any::<u16>(), 1..=N), at in 0..N, divisor in 1..4u16) {
+        // As a `Vec`, whose elements those of a list are.
+        let at = at.min(model.len() - 1);
+        let (mut list, mut vec) = (List::try_from(&*model).unwrap(), model.clone());
+        let keep = |asked: &mut usize, x: &mut u16| {
+            assert!(*asked < at, "on purpose");
+            *asked += 1;
+            x.is_multiple_of(divisor)
+        };
+        let (mut asked, mut asked_too) = (0, 0);
+        assert!(panics(|| list.retain(|x| keep(&mut asked, x))));
+        assert!(panics(|| vec.retain_mut(|x| keep(&mut asked_too, x))));
+        assert_same(&list, &vec);
+
+        let len = list.len();
+        assert!(panics(|| _ = list.insert(len + 1, 0)));
+        assert!(panics(|| _ = list.remove(len)));
+        assert!(panics(|| _ = list.swap_remove(len)));
+        assert_same(&list, &vec);
+        // What fits is there.
+        assert!(panics(|| list.extend((0..).map(|_| 7))));
+        vec.resize(N, 7);
+        assert_same(&list, &vec);
+    }
+
+    #[test]
+    fn a_list_is_extended_by_what_fits(model in vec(any::<u16>(), 0..=N), more in 0..=N) {
+        let mut list = List::new();
+        let (first, rest) = model.split_at(more.min(model.len()));
+        list.extend(first.iter().copied());
+        list.extend(rest);
+        assert_same(&list, &model);
+    }
+
+    #[test]
+    fn a_text_grows_and_shrinks_by_characters(characters in vec(any::<char>(), 0..8), cut in 0..N + 2) {
+        let (mut text, mut model) = (Text::new(), String::new());
+        for character in characters {
+            match text.push(character) {
+                Ok(()) => model.push(character),
+                Err(error) => {
+                    assert_eq!(error.needed(), model.len() + character.len_utf8());
+                    assert_eq!(error.into_inner(), character);
+                }
+            }
+        }
+        assert_eq!(text, model);
+        let mut written = Text::new();
+        assert_eq!(write!(written, "{model}").is_ok(), model.len() <= N);
+        assert_eq!(written, text);
+        if model.is_char_boundary(cut) || cut > model.len() {
+            model.truncate(cut);
+            text.truncate(cut);
+        } else {
+            assert!(panics(|| text.truncate(cut)));
+        }
+        assert_eq!(text, model);
+    }
+
+    #[test]
     fn any_text_that_fits_comes_back(characters: Vec<char>, zeros in 0..=N) {
         let mut model = String::new();
         for character in characters.into_iter().chain(std::iter::repeat_n('\0', zeros)) {
@@ -230,6 +335,10 @@ proptest! {
                 model.extend(more.as_bytes());
             }
             assert_eq!(text.as_bytes(), model);
+            if text.to_str().is_err() {
+                text.truncate(1); // wherever that is
+                assert_eq!(text.as_bytes(), &model[..1]);
+            }
             text.clear();
             assert_eq!(text, "");
         }

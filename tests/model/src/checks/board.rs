@@ -16,11 +16,11 @@ use crate::sys::poll::Wait;
 type Pool = Object<Board, ()>;
 
 fn put_up(board: &Board, chunks: u32) {
+    let mut posting = board.post();
     for _ in 0..chunks {
-        board.next().expect("there is room");
-        board.publish(Chunk { at: 0, len: 0, count: Some(1), process: 0 });
+        posting.next().expect("there is room");
+        posting.put(Chunk { at: 0, len: 0, count: Some(1), process: 0 });
     }
-    board.announce(chunks);
 }
 
 /// What all have in mind, without steps.

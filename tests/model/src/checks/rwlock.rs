@@ -75,7 +75,7 @@ impl Place {
         match self.lock.read_timeout(Duration::from_secs(3600)) {
             Ok(value) => self.look(&value, false),
             Err(LockTimeoutError::Poisoned(error)) => self.look(&error.into_inner(), true),
-            Err(LockTimeoutError::TimedOut { .. }) => {}
+            Err(LockTimeoutError::Timeout { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -98,7 +98,7 @@ impl Place {
         match self.lock.write_timeout(Duration::from_secs(3600)) {
             Ok(mut value) => self.change(&mut value),
             Err(LockTimeoutError::Poisoned(error)) => self.change(&mut error.into_inner()),
-            Err(LockTimeoutError::TimedOut { .. }) => {}
+            Err(LockTimeoutError::Timeout { .. }) => {}
             Err(error) => panic!("{error}"),
         }
     }
