@@ -301,7 +301,7 @@ fn errors_of_queues_cross() {
     assert!(crossed(queue.put_timeout(8, SHORT).unwrap_err()).is_timeout());
     let error = crossed(queue.try_put_many([8, 9]).unwrap_err());
     assert!(error.error().is_full());
-    assert_eq!((error.put(), error.into_inner()), (0, vec![8, 9]));
+    assert_eq!((error.count(), error.into_inner()), (0, vec![8, 9]));
     let late = crossed(queue.join_timeout(SHORT).unwrap_err());
     assert!(late == QueueJoinError::Timeout && late.is_timeout());
     drop(other);

@@ -57,7 +57,7 @@ impl<T: Serialize> Queue<T> {
     /// let mut numbers = 0..1000;
     /// let error = queue.try_put_many(numbers.by_ref()).unwrap_err();
     /// assert!(error.error().is_full());
-    /// assert_eq!((queue.len(), error.put()), (10, 10));
+    /// assert_eq!((queue.len(), error.count()), (10, 10));
     /// let mut others = error.into_inner().into_iter().chain(numbers);
     /// assert_eq!(others.next(), Some(10));
     /// # Ok::<(), offspring::Error>(())
@@ -260,19 +260,19 @@ impl<T: DeserializeOwned> Queue<T> {
 /// [`put_many_timeout`](Queue::put_many_timeout).
 #[derive(Serialize, Deserialize)]
 pub struct PutManyError<T, E = PutError<T>> {
-    put: usize,
+    count: usize,
     error: Box<E>,
     rest: Vec<T>,
 }
 
 impl<T, E> PutManyError<T, E> {
-    fn new(put: usize, error: E, rest: Vec<T>) -> Self {
-        Self { put, error: Box::new(error), rest }
+    fn new(count: usize, error: E, rest: Vec<T>) -> Self {
+        Self { count, error: Box::new(error), rest }
     }
 
-    /// How many are in the queue.
-    pub fn put(&self) -> usize {
-        self.put
+    /// How many were put: they are in the queue.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Why the first of the rest is not.
@@ -298,8 +298,8 @@ into_inner!(PutError TryPutError PutTimeoutError);
 
 impl<T, E: fmt::Display> fmt::Display for PutManyError<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { put, error, rest } = self;
-        write!(f, "{put} items put, and {} {error}", 1 + rest.len())
+        let Self { count, error, rest } = self;
+        write!(f, "{count} items put, and {} {error}", 1 + rest.len())
     }
 }
 

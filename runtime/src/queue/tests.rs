@@ -180,7 +180,7 @@ impl Pair {
                     PutError::Disconnected(_) => assert!(!self.closed),
                     other => panic!("{other}"),
                 }
-                assert_eq!(error.put(), fit);
+                assert_eq!(error.count(), fit);
                 // What it has not come to is still where it was.
                 let rest: Vec<_> = error.into_inner().into_iter().chain(values).collect();
                 assert_eq!(rest, items[fit..]);

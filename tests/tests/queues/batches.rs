@@ -86,7 +86,7 @@ fn what_was_not_put_comes_back() {
     let queue = Queue::bounded(3).unwrap();
     let error = queue.put_many(0..10).unwrap_err();
     assert!(matches!(error.error(), PutError::Disconnected(3)));
-    assert_eq!(error.put(), 3);
+    assert_eq!(error.count(), 3);
     let text = error.to_string();
     assert!(text.contains("3 items put, and 7 not put"), "{text}");
     assert_eq!(error.into_inner(), [3, 4, 5, 6, 7, 8, 9]);
@@ -95,7 +95,7 @@ fn what_was_not_put_comes_back() {
     queue.close();
     let error = queue.put_many([1, 2]).unwrap_err();
     assert!(matches!(error.error(), PutError::Closed(1)));
-    assert_eq!((error.put(), error.into_inner()), (0, vec![1, 2]));
+    assert_eq!((error.count(), error.into_inner()), (0, vec![1, 2]));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn an_item_that_cannot_be_encoded_stops_the_batch_there() {
     let error = queue.put_many(batch.by_ref()).unwrap_err();
     assert!(matches!(error.error(), PutError::Encode(Item::NotEncoded, _)));
     assert!(error.to_string().contains("does not want to leave"), "{error}");
-    assert_eq!(error.put(), 3);
+    assert_eq!(error.count(), 3);
     assert!(error.into_inner().into_iter().eq([Item::NotEncoded]));
     assert!(batch.eq(good(4, 6)));
     assert!(queue.get_many(10).unwrap().into_iter().eq(good(0, 3)));
@@ -170,12 +170,12 @@ fn what_there_is_room_for_is_put_and_the_rest_comes_back() {
     let error = queue.try_put_many(2..6).unwrap_err();
     assert!(error.error().is_full());
     assert_eq!(error.to_string(), "1 items put, and 3 not put: the queue is full");
-    assert_eq!((error.put(), error.into_inner()), (1, vec![3, 4, 5]));
+    assert_eq!((error.count(), error.into_inner()), (1, vec![3, 4, 5]));
     assert_eq!(queue.get().unwrap(), 0);
     let begin = Instant::now();
     let error = queue.put_many_timeout(3..6, short).unwrap_err();
     assert!(begin.elapsed() >= short && error.error().is_timeout());
-    assert_eq!((error.put(), error.into_inner()), (1, vec![4, 5]));
+    assert_eq!((error.count(), error.into_inner()), (1, vec![4, 5]));
     assert_eq!(queue.get_many(9).unwrap(), [1, 2, 3]);
     queue.put_many_timeout(4..7, short).unwrap();
     drop(other);
@@ -195,12 +195,12 @@ fn a_batch_with_large_items_is_put_in_time_or_comes_back() {
     let _other = queue.clone();
     let error = queue.try_put_many((0..4).map(large)).unwrap_err();
     assert!(error.error().is_full());
-    assert_eq!((error.put(), error.into_inner()), (2, vec![large(2)]));
+    assert_eq!((error.count(), error.into_inner()), (2, vec![large(2)]));
     assert_eq!(queue.try_get_many(9).unwrap(), [large(0), large(1)]);
     let short = Duration::from_millis(20);
     let error = queue.put_many_timeout((0..4).map(large), short).unwrap_err();
     assert!(error.error().is_timeout());
-    assert_eq!((error.put(), error.into_inner()), (2, vec![large(2)]));
+    assert_eq!((error.count(), error.into_inner()), (2, vec![large(2)]));
 }
 
 /// Puts an item into another queue while it is encoded, and gets one while it is decoded.
@@ -264,5 +264,5 @@ fn of_items_without_bytes_no_more_are_taken_than_are_put_at_a_time() {
     let mut taken = 0;
     let endless = std::iter::repeat_with(|| taken += 1);
     let error = queue.try_put_many(endless).unwrap_err();
-    assert_eq!((error.put(), error.into_inner().len() + 10), (10, taken));
+    assert_eq!((error.count(), error.into_inner().len() + 10), (10, taken));
 }
