@@ -34,10 +34,12 @@ pub(super) enum Sentence {
 pub(super) struct Member {
     pub(super) child: Child<()>,
     pub(super) socket: Endpoint,
-    /// What its next reply is about: the number of a chunk, and which of its tasks.
-    at: (u32, u32),
+    /// What its next reply is about: the number of the chunk in hand, and which of its tasks.
+    at: Option<(u32, u32)>,
     /// It is killed for this task: the chunk, the index in it.
     sentence: Option<(u32, u32, Sentence)>,
+    /// What it has said makes no sense, so that nothing it says is believed any more.
+    babbles: bool,
     /// Why it is of no use, as it has said.
     useless: Option<String>,
     pub(super) record: WorkerRecord,
@@ -46,7 +48,7 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn new(child: Child<()>, socket: Endpoint, started: Instant) -> Self {
         let record = WorkerRecord::new(child.name(), child.pid(), started);
-        Self { child, socket, at: (0, 0), sentence: None, useless: None, record }
+        Self { child, socket, at: None, sentence: None, babbles: false, useless: None, record }
     }
 }
 
@@ -155,11 +157,11 @@ impl Crew {
     }
 
     /// What the next reply of a worker is about.
-    pub(super) fn at(&self, worker: usize) -> (u32, u32) {
-        self.members.get(worker).and_then(Option::as_ref).map_or((0, 0), |member| member.at)
+    pub(super) fn at(&self, worker: usize) -> Option<(u32, u32)> {
+        self.members.get(worker)?.as_ref()?.at
     }
 
-    pub(super) fn set_at(&mut self, worker: usize, at: (u32, u32)) {
+    pub(super) fn set_at(&mut self, worker: usize, at: Option<(u32, u32)>) {
         if let Some(Some(member)) = self.members.get_mut(worker) {
             member.at = at;
         }
@@ -184,6 +186,18 @@ impl Crew {
         if let Some(Some(member)) = self.members.get(worker) {
             let _ = member.child.kill();
         }
+    }
+
+    /// What a worker says makes no sense, so it is killed: something has written over its memory.
+    pub(super) fn kill_babbler(&mut self, worker: usize) {
+        if let Some(Some(member)) = self.members.get_mut(worker) {
+            member.babbles = true;
+            let _ = member.child.kill();
+        }
+    }
+
+    pub(super) fn babbles(&self, worker: usize) -> bool {
+        self.members.get(worker).is_some_and(|member| member.as_ref().is_some_and(|m| m.babbles))
     }
 
     pub(super) fn kill_all(&self) {

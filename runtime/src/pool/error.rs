@@ -248,6 +248,8 @@ pub struct WorkerDeath {
     pub(super) pid: u32,
     #[serde(with = "foreign::exit_status")]
     pub(super) status: ExitStatus,
+    /// It was killed, as what it replied made no sense.
+    pub(super) babbled: bool,
 }
 
 impl WorkerDeath {
@@ -294,9 +296,13 @@ impl Deref for WorkerDeath {
 
 impl fmt::Display for WorkerDeath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, worker, pid, status } = self;
+        let Self { task, worker, pid, status, babbled } = self;
         write!(f, "{task} was lost: worker '{worker}' (pid {pid}) ")?;
         match (status.signal(), status.code()) {
+            _ if *babbled => {
+                f.write_str("was killed while it ran it, as its replies made no sense: ")?;
+                f.write_str("does something write where it must not?")
+            }
             (None, Some(code)) => {
                 write!(f, "exited with code {code} while it ran it: does it call `exit`?")
             }

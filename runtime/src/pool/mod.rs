@@ -41,6 +41,8 @@ mod map_job;
 mod pool;
 mod reply;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod worker;
 

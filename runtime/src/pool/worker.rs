@@ -139,7 +139,7 @@ impl Process for Worker {
 }
 
 /// The board, and the desk, of the pool that this process is a worker of.
-static AT_WORK: OnceLock<(Object<Board, ()>, usize)> = OnceLock::new();
+pub(super) static AT_WORK: OnceLock<(Object<Board, ()>, usize)> = OnceLock::new();
 
 /// Whether the task that this process runs for a [`Pool`](crate::Pool) has run for longer than its
 /// [`soft_timeout`](crate::PoolBuilder::soft_timeout). False where there is none.

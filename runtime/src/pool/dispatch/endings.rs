@@ -201,14 +201,16 @@ impl Desks<'_> {
         self.take_replies_of(worker);
         let progress = self.desk(worker).map(Desk::progress);
         let sentence = self.state.crew.sentence_of(worker);
+        let babbled = self.state.crew.babbles(worker);
         let (name, pid) = self.state.crew.who(worker);
         for (seq, _) in self.held().into_iter().filter(|(_, holder)| *holder == worker) {
             let Some(flight) = self.state.flights.remove(&seq) else { continue };
             let next = flight.replied;
             let executed = sentence.filter(|(of, index, _)| (*of, *index) == (seq, next));
-            // A condemned worker begins nothing, whatever it says: but for the task it is killed for.
-            let begun =
-                progress == Some((seq, next + 1)) && (sentence.is_none() || executed.is_some());
+            // A condemned worker begins nothing, whatever it says: but for the task it is killed for. And
+            // what one says that babbles is nothing to go by.
+            let begun = babbled
+                || progress == Some((seq, next + 1)) && (sentence.is_none() || executed.is_some());
             if !begun || next >= flight.count {
                 self.put_back(flight, next);
                 continue;
@@ -241,6 +243,7 @@ impl Desks<'_> {
                     worker: name.clone(),
                     pid,
                     status: status.unwrap_or_default(),
+                    babbled,
                 }),
             };
             self.fail(id, index, error);

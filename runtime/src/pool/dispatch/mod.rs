@@ -70,6 +70,8 @@ struct Flight {
     holder: Option<usize>,
     /// Its worker was asked to begin no more of it.
     stopped: bool,
+    /// It travels beside the arena, and its worker has been sent it.
+    sent: bool,
 }
 
 impl Flight {

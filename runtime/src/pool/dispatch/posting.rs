@@ -99,6 +99,7 @@ impl Desks<'_> {
                 lost,
                 holder: None,
                 stopped: false,
+                sent: false,
             };
             self.state.flights.insert(seq, flight);
             posting.put(chunk);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{BatchId, Desks, Flight, Load, State};
 use crate::pool::batch::Fate;
+use crate::pool::board::Holder;
 use crate::pool::desk::next_reply;
 use crate::pool::error::{Task, TaskError, TaskPanic};
 use crate::pool::reply::{Reply, Times};
@@ -50,42 +51,81 @@ impl Desks<'_> {
         if let Some(desk) = self.desk(worker) {
             desk.take(&mut replies);
         }
-        let mut at = self.state.crew.at(worker);
         let mut rest = &replies[..];
-        loop {
-            let before = rest;
-            let Some((kind, payload)) = next_reply(&mut rest) else { break };
-            let Some((reply, beside)) = Reply::of(kind) else { continue };
-            if reply == Reply::Value && !beside {
-                rest = before;
-                at.1 += self.take_values(at, kind, &mut rest);
-                continue;
+        while !rest.is_empty() && !self.state.crew.babbles(worker) {
+            if self.take_next(worker, &mut rest).is_none() {
+                self.state.crew.kill_babbler(worker);
             }
-            if reply == Reply::Claimed {
-                at = (payload.try_into().map_or(at.0, u32::from_le_bytes), 0);
-                continue;
-            }
-            let (payload, fds) = if beside {
-                match self.state.crew.receive(worker) {
-                    Ok(packet) => packet,
-                    Err(reason) => {
-                        if reply.is_of_a_task() {
-                            self.task_done(at, |task| {
-                                Fate::Failed(TaskError::Decode { task, reason, may_have_run: true })
-                            });
-                            at.1 += 1;
-                        }
-                        continue;
-                    }
-                }
-            } else {
-                (payload.to_vec(), Vec::new())
-            };
-            self.take_reply(worker, at, reply, payload, fds);
-            at.1 += u32::from(reply.is_of_a_task());
         }
-        self.state.crew.set_at(worker, at);
         self.state.replies = replies;
+    }
+
+    /// Takes the next reply of a worker, or some values at once. `None`: it makes no sense. A worker that
+    /// lost its way could otherwise keep tasks for ever of which it never speaks again.
+    fn take_next(&mut self, worker: usize, rest: &mut &[u8]) -> Option<()> {
+        let before = *rest;
+        let (kind, payload) = next_reply(rest)?;
+        let (reply, beside) = Reply::of(kind)?;
+        let at = self.state.crew.at(worker);
+        match reply {
+            Reply::Claimed => {
+                let seq = u32::from_le_bytes(payload.try_into().ok()?);
+                let flight = self.state.flights.get(&seq)?;
+                let has_it = self.holder(seq, flight) == Holder::Worker(worker);
+                if !has_it || at.is_some() {
+                    return None;
+                }
+                self.state.crew.set_at(worker, Some((seq, 0)));
+                return Some(());
+            }
+            Reply::Useless => {
+                let reason = String::from_utf8_lossy(payload).into_owned();
+                self.state.crew.note_useless(worker, reason);
+                return Some(());
+            }
+            _ => {}
+        }
+        let (seq, index) = at?;
+        let count = self.state.flights.get(&seq)?.count;
+        if reply.is_of_a_task() && index >= count {
+            return None;
+        }
+        if reply == Reply::Value && !beside {
+            *rest = before;
+            let index = index.saturating_add(self.take_values((seq, index), kind, rest));
+            self.state.crew.set_at(worker, Some((seq, index)));
+            return Some(()).filter(|()| index <= count);
+        }
+        let (payload, fds) = if beside {
+            match self.state.crew.receive(worker) {
+                Ok(packet) => packet,
+                Err(reason) if reply.is_of_a_task() => {
+                    self.task_done((seq, index), |task| {
+                        Fate::Failed(TaskError::Decode { task, reason, may_have_run: true })
+                    });
+                    self.state.crew.set_at(worker, Some((seq, index + 1)));
+                    return Some(());
+                }
+                Err(_) => return None,
+            }
+        } else {
+            (payload.to_vec(), Vec::new())
+        };
+        match reply {
+            Reply::Claimed | Reply::Useless => {}
+            Reply::Wanted => self.send_beside(worker, seq)?,
+            // (It has begun the first, so that something came of that.)
+            Reply::End if index == 0 => return None,
+            Reply::End => {
+                self.state.crew.set_at(worker, None);
+                self.end_flight(worker, (seq, index), Times::from_bytes(&payload));
+            }
+            Reply::Value | Reply::Panicked | Reply::Unencodable | Reply::Undecodable => {
+                self.take_outcome(worker, (seq, index), reply, payload, fds);
+                self.state.crew.set_at(worker, Some((seq, index + 1)));
+            }
+        }
+        Some(())
     }
 
     /// The common case: plain values, one after the other, of one chunk. Gives how many there are.
@@ -143,7 +183,7 @@ impl Desks<'_> {
         }
     }
 
-    fn take_reply(
+    fn take_outcome(
         &mut self,
         worker: usize,
         at: (u32, u32),
@@ -151,39 +191,29 @@ impl Desks<'_> {
         payload: Vec<u8>,
         fds: Vec<OwnedFd>,
     ) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        match reply {
-            Reply::Claimed => {}
-            Reply::Value => self.task_done(at, |_| Fate::Value(payload, fds)),
-            Reply::Panicked => {
-                let (name, pid) = self.state.crew.who(worker);
-                self.task_done(at, |task| {
-                    Fate::Failed(match PanicReport::from_bytes(&payload) {
-                        Some(report) => {
-                            let panic = Box::new(Panic::new(name, pid, report));
-                            TaskError::Panicked(TaskPanic { task, panic })
-                        }
-                        None => {
-                            let reason = "the report of its panic is unreadable".into();
-                            TaskError::Decode { task, reason, may_have_run: true }
-                        }
-                    })
-                });
-            }
-            Reply::Unencodable => self.task_done(at, |task| {
-                Fate::Failed(TaskError::Encode { task, reason: text(&payload), may_have_run: true })
-            }),
-            Reply::Undecodable => self.task_done(at, |task| {
-                Fate::Failed(TaskError::Decode {
-                    task,
-                    reason: text(&payload),
-                    may_have_run: false,
-                })
-            }),
-            Reply::Wanted => self.send_beside(worker, at.0),
-            Reply::End => self.end_flight(worker, at, Times::from_bytes(&payload)),
-            Reply::Useless => self.state.crew.note_useless(worker, text(&payload)),
-        }
+        let (name, pid) = self.state.crew.who(worker);
+        self.task_done(at, |task| {
+            let text = || String::from_utf8_lossy(&payload).into_owned();
+            Fate::Failed(match reply {
+                Reply::Panicked => match PanicReport::from_bytes(&payload) {
+                    Some(report) => {
+                        let panic = Box::new(Panic::new(name, pid, report));
+                        TaskError::Panicked(TaskPanic { task, panic })
+                    }
+                    None => {
+                        let reason = "the report of its panic is unreadable".into();
+                        TaskError::Decode { task, reason, may_have_run: true }
+                    }
+                },
+                Reply::Unencodable => {
+                    TaskError::Encode { task, reason: text(), may_have_run: true }
+                }
+                Reply::Undecodable => {
+                    TaskError::Decode { task, reason: text(), may_have_run: false }
+                }
+                _ => return Fate::Value(payload, fds),
+            })
+        });
     }
 
     pub(super) fn task_done(&mut self, (seq, index): (u32, u32), fate: impl FnOnce(Task) -> Fate) {
@@ -198,10 +228,14 @@ impl Desks<'_> {
         self.deliver(id, index, fate);
     }
 
-    /// Sends a worker the task that it has claimed, and which is not in the arena.
-    fn send_beside(&mut self, worker: usize, seq: u32) {
-        let Some(flight) = self.state.flights.get(&seq) else { return };
-        let Load::Beside(package) = &flight.load else { return };
+    /// Sends a worker the task that it has claimed, and which is not in the arena. `None`: there is none, or
+    /// it has it.
+    fn send_beside(&mut self, worker: usize, seq: u32) -> Option<()> {
+        let flight = self.state.flights.get_mut(&seq)?;
+        let Load::Beside(package) = &flight.load else { return None };
+        if mem::replace(&mut flight.sent, true) {
+            return None;
+        }
         let package = Arc::clone(package);
         let sent = self.state.crew.send(worker, &package);
         if let Err(failure) = sent
@@ -215,6 +249,7 @@ impl Desks<'_> {
             });
             self.state.crew.kill(worker);
         }
+        Some(())
     }
 
     /// A worker is through with a chunk, of which it has done so many tasks.
