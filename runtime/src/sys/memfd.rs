@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::slice;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -40,8 +41,21 @@ pub(crate) fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Adds seals. `EBUSY` for a seal against writing while somebody has it mapped for that.
+///
+/// The kernel also says so where it holds a page of the file itself: to move it elsewhere, say, or because a
+/// pipe or a device is about to read it. But then only after 150 milliseconds (`memfd_wait_for_pins`), and as
+/// that passes, this waits longer.
 pub(crate) fn seal(fd: BorrowedFd<'_>, seals: SealFlag) -> nix::Result<()> {
-    fcntl(fd, FcntlArg::F_ADD_SEALS(seals)).map(drop)
+    const HELD: Duration = Duration::from_millis(100);
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let began = Instant::now();
+    loop {
+        let tried = Instant::now();
+        match fcntl(fd, FcntlArg::F_ADD_SEALS(seals)) {
+            Err(Errno::EBUSY) if tried.elapsed() > HELD && began.elapsed() < PATIENCE => {}
+            result => return result.map(drop),
+        }
+    }
 }
 
 /// Makes the file at least `len` bytes long, with memory for all of them: zeroed, where new.

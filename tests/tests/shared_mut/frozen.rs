@@ -1,8 +1,11 @@
 //! Arrays that are made read-only.
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, thread};
 
+use nix::libc;
 use offspring::shm::{SharedMut, SharedSlice};
 use offspring::{Receiver, Sender, pipe, process};
 use tests::each_start_method;
@@ -40,6 +43,25 @@ each_start_method! {
         assert_eq!(sum(frozen.clone()).spawn()?.join()?, 500_500);
         drop(frozen);
         assert_eq!(counts(), (0, 0));
+    }
+
+    /// As it holds them while it moves them; here it is a pipe, with the first of its pages in it.
+    fn an_array_of_which_the_kernel_holds_a_page_is_frozen_when_that_is_over() {
+        let mut numbers = numbers(10_000);
+        let (from, to) = nix::unistd::pipe()?;
+        let bytes = numbers.as_mut_slice().as_mut_ptr();
+        let bytes = libc::iovec { iov_base: bytes.cast(), iov_len: 4096 };
+        // SAFETY: it is the memory of the numbers, which the pipe only reads.
+        let held = unsafe { libc::vmsplice(to.as_raw_fd(), &bytes, 1, 0) };
+        assert_eq!(held, 4096, "{}", io::Error::last_os_error());
+        // Longer than the kernel itself waits for that.
+        let release = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(400));
+            drop((from, to));
+        });
+        let frozen = numbers.freeze()?;
+        release.join().unwrap();
+        assert_eq!(sum(frozen).spawn()?.join()?, (0..10_000).sum::<u32>());
     }
 
     fn a_part_is_not_frozen_and_comes_back() {
