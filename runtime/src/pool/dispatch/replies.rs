@@ -94,7 +94,7 @@ impl Desks<'_> {
             *rest = before;
             let index = index.saturating_add(self.take_values((seq, index), kind, rest));
             self.state.crew.set_at(worker, Some((seq, index)));
-            return Some(()).filter(|()| index <= count);
+            return (index <= count).then_some(());
         }
         let (payload, fds) = if beside {
             match self.state.crew.receive(worker) {
