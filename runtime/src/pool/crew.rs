@@ -38,6 +38,8 @@ pub(super) struct Member {
     at: Option<(u32, u32)>,
     /// It is killed for this task: the chunk, the index in it.
     sentence: Option<(u32, u32, Sentence)>,
+    /// How many chunks it has claimed.
+    claimed: u32,
     /// What it has said makes no sense, so that nothing it says is believed any more.
     babbles: bool,
     /// Why it is of no use, as it has said.
@@ -48,7 +50,16 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn new(child: Child<()>, socket: Endpoint, started: Instant) -> Self {
         let record = WorkerRecord::new(child.name(), child.pid(), started);
-        Self { child, socket, at: None, sentence: None, babbles: false, useless: None, record }
+        Self {
+            child,
+            socket,
+            at: None,
+            claimed: 0,
+            sentence: None,
+            babbles: false,
+            useless: None,
+            record,
+        }
     }
 }
 
@@ -188,6 +199,18 @@ impl Crew {
         }
     }
 
+    /// Notes the chunk that a worker has claimed as this one of its chunks. `None`: it cannot be that one, as
+    /// the one before has not ended, or one between them was never heard of.
+    pub(super) fn claims(&mut self, worker: usize, seq: u32, number: u32) -> Option<()> {
+        let member = self.members.get_mut(worker)?.as_mut()?;
+        if member.at.is_some() || number != member.claimed.wrapping_add(1) {
+            return None;
+        }
+        member.claimed = number;
+        member.at = Some((seq, 0));
+        Some(())
+    }
+
     /// What a worker says makes no sense, so it is killed: something has written over its memory.
     pub(super) fn kill_babbler(&mut self, worker: usize) {
         if let Some(Some(member)) = self.members.get_mut(worker) {
@@ -248,13 +271,16 @@ impl Crew {
         }
     }
 
-    /// A worker has said why it is of no use.
-    pub(super) fn note_useless(&mut self, worker: usize, reason: String) {
+    /// A worker has said why it is of no use. `None`: it was.
+    pub(super) fn note_useless(&mut self, worker: usize, reason: &str) -> Option<()> {
         let (name, pid) = self.who(worker);
-        if let Some(Some(member)) = self.members.get_mut(worker) {
-            let reason = format!("the initializer failed in worker '{name}' (pid {pid}): {reason}");
-            member.useless = Some(reason);
+        let member = self.members.get_mut(worker)?.as_mut()?;
+        if member.claimed > 0 {
+            return None;
         }
+        let reason = format!("the initializer failed in worker '{name}' (pid {pid}): {reason}");
+        member.useless = Some(reason);
+        Some(())
     }
 
     /// A worker has ended that was at work, or never got so far. Gives the reason if it is time to give
@@ -265,7 +291,15 @@ impl Crew {
         was_ready: bool,
         status: Option<ExitStatus>,
     ) -> Option<String> {
-        if was_ready {
+        let member = self.members.get(worker).and_then(Option::as_ref);
+        let (babbles, has_claimed) =
+            member.map_or((false, false), |member| (member.babbles, member.claimed > 0));
+        // Nothing was heard of its first task, and what its desk says may be that task's doing. (With an
+        // initializer it may be that one's.)
+        if babbles && !has_claimed && !self.has_initializer {
+            return None;
+        }
+        if has_claimed || was_ready && !babbles {
             self.useless = 0;
             return None;
         }

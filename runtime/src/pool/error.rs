@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use nix::libc;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -299,7 +300,7 @@ impl fmt::Display for WorkerDeath {
         let Self { task, worker, pid, status, babbled } = self;
         write!(f, "{task} was lost: worker '{worker}' (pid {pid}) ")?;
         match (status.signal(), status.code()) {
-            _ if *babbled => {
+            (Some(libc::SIGKILL), _) if *babbled => {
                 f.write_str("was killed while it ran it, as its replies made no sense: ")?;
                 f.write_str("does something write where it must not?")
             }
@@ -308,7 +309,11 @@ impl fmt::Display for WorkerDeath {
             }
             _ => {
                 write_end(f, *status)?;
-                write!(f, " while it ran it")
+                f.write_str(" while it ran it")?;
+                if *babbled {
+                    f.write_str(", and its replies made no sense")?;
+                }
+                Ok(())
             }
         }
     }

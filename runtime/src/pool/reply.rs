@@ -4,7 +4,7 @@
 /// What a reply is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reply {
-    /// The worker has claimed this chunk: its number. What follows is about that one.
+    /// The worker has claimed this chunk: [`Claim`]. What follows is about that one.
     Claimed,
     /// The next task returned this.
     Value,
@@ -16,7 +16,7 @@ pub(super) enum Reply {
     Undecodable,
     /// The chunk is one task that travels beside the arena, and the worker wants it.
     Wanted,
-    /// The worker is through with its chunk, if not with all of its tasks: [`Times`].
+    /// The worker is through with its chunk, if not with all of its tasks: [`End`].
     End,
     /// The initializer has failed, and the worker leaves: why.
     Useless,
@@ -53,6 +53,24 @@ impl Reply {
     }
 }
 
+/// Which chunk was claimed, and that it is the worker's first, second..
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) seq: u32,
+    pub(super) number: u32,
+}
+
+impl Claim {
+    pub(super) fn to_bytes(self) -> [u8; 8] {
+        (u64::from(self.seq) << 32 | u64::from(self.number)).to_le_bytes()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let both = u64::from_le_bytes(bytes.try_into().ok()?);
+        Some(Self { seq: (both >> 32) as u32, number: both as u32 })
+    }
+}
+
 /// When a chunk was begun and ended, in nanoseconds of the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
@@ -60,13 +78,29 @@ pub(super) struct Times {
     pub(super) ended: u64,
 }
 
-impl Times {
-    pub(super) fn to_bytes(self) -> [u8; 16] {
-        (u128::from(self.began) << 64 | u128::from(self.ended)).to_le_bytes()
+/// Which chunk has ended, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) seq: u32,
+    pub(super) times: Times,
+}
+
+impl End {
+    pub(super) fn to_bytes(self) -> [u8; 24] {
+        let Self { seq, times: Times { began, ended } } = self;
+        let mut bytes = [0; 24];
+        for (to, word) in bytes.chunks_exact_mut(8).zip([u64::from(seq), began, ended]) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
     }
 
+    /// `None` for what cannot be.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let both = u128::from_le_bytes(bytes.try_into().ok()?);
-        Some(Self { began: (both >> 64) as u64, ended: both as u64 })
+        let mut words = bytes.chunks_exact(8);
+        let mut next = || Some(u64::from_le_bytes(words.next()?.try_into().ok()?));
+        let (seq, began, ended) = (next()?, next()?, next()?);
+        let end = Self { seq: seq.try_into().ok()?, times: Times { began, ended } };
+        (bytes.len() == 24 && began <= ended).then_some(end)
     }
 }

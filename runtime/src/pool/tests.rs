@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Pool;
 use super::desk::next_reply;
-use super::reply::{Reply, Times};
-use super::worker::AT_WORK;
+use super::reply::{Claim, End, Reply, Times};
+use super::worker::Place;
 use crate::process::Process;
 use crate::process::registry::{Entry, Registered, Registration};
+
+/// No reply: everything on the desk is zero afterwards.
+const WIPE: u32 = u32::MAX;
 
 /// A task that leaves these replies, and then its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,11 +39,14 @@ impl Process for Lie {
     type Output = u32;
 
     fn run(self) -> u32 {
-        let (board, desk) = AT_WORK.get().expect("it is run by a worker");
-        let desk = &board.tail()[*desk];
+        let desk = Place::own().and_then(Place::desk).expect("it is run by a worker");
         let head = Cell::new(0);
         for (kind, payload) in &self.0 {
-            desk.reply(&head, *kind, payload, || ());
+            if *kind == WIPE {
+                desk.clear();
+            } else {
+                desk.reply(&head, *kind, payload, || ());
+            }
         }
         self.0.len() as u32
     }
@@ -63,11 +69,13 @@ fn honest() -> Lie {
     Lie(Vec::new())
 }
 
+const TIMES: Times = Times { began: 0, ended: 1 };
+
 /// A chunk that is never ended, an end of nothing, one of another's, a chunk twice, a kind that there is not.
 #[test]
 fn a_worker_whose_replies_make_no_sense_is_killed_and_its_task_says_so() {
-    let other = |seq: u32| (Reply::Claimed.code(false), seq.to_le_bytes().to_vec());
-    let end = (Reply::End.code(false), Times { began: 0, ended: 1 }.to_bytes().to_vec());
+    let other = |seq| (Reply::Claimed.code(false), Claim { seq, number: 3 }.to_bytes().to_vec());
+    let end = (Reply::End.code(false), End { seq: 1, times: TIMES }.to_bytes().to_vec());
     let wanted = (Reply::Wanted.code(false), Vec::new());
     let unknown = (99, Vec::new());
     for lie in [end, other(0), other(u32::MAX), wanted, unknown] {
@@ -88,13 +96,14 @@ fn a_worker_whose_replies_make_no_sense_is_killed_and_its_task_says_so() {
 fn any_lie() -> impl Strategy<Value = Lie> {
     let payload = prop_oneof![
         Just(Vec::new()),
-        (0u32..12).prop_map(|seq| seq.to_le_bytes().to_vec()),
-        any::<u32>().prop_map(|seq| seq.to_le_bytes().to_vec()),
-        (any::<u64>(), any::<u64>())
-            .prop_map(|(began, ended)| Times { began, ended }.to_bytes().to_vec()),
+        (0u32..12, 0u32..12).prop_map(|(seq, number)| Claim { seq, number }.to_bytes().to_vec()),
+        (0u32..12, any::<u64>(), any::<u64>()).prop_map(|(seq, began, ended)| {
+            End { seq, times: Times { began, ended } }.to_bytes().to_vec()
+        }),
         vec(any::<u8>(), 0..40),
     ];
     let kind = (0u32..10, any::<bool>()).prop_map(|(kind, beside)| kind | u32::from(beside) << 8);
+    let kind = prop_oneof![10 => kind, 1 => Just(WIPE)];
     vec((kind, payload), 1..30).prop_map(Lie)
 }
 
@@ -104,7 +113,8 @@ proptest! {
     #[test]
     fn a_pool_outlives_workers_that_lie(lies in vec(prop_oneof![any_lie(), Just(honest())], 1..12)) {
         within_a_minute(move || {
-            let pool = Pool::new(2).unwrap();
+            let timeline = std::env::temp_dir().join(format!("lies-{}.json", std::process::id()));
+            let pool = Pool::builder().workers(2).timeline(&timeline).build().unwrap();
             let count = lies.len();
             let settled = pool.mapper().chunk_size(2).map_settled(|lie| lie, lies.clone());
             assert_eq!(settled.len(), count);
@@ -117,6 +127,8 @@ proptest! {
             // One or the other may have to go yet, with what it has in hand.
             let later = pool.mapper().retries(3).map(|_| honest(), 0..100);
             assert_eq!(later.unwrap(), vec![0; 100]);
+            pool.join().unwrap();
+            std::fs::remove_file(timeline).unwrap();
         });
     }
 

@@ -64,7 +64,7 @@ impl Timeline {
                     json,
                     "\"ph\":\"X\",\"name\":\"{process}\",\"dur\":{:.3},\
                      \"args\":{{\"input\":{index},\"tasks\":{count}}}}}",
-                    micros(ended - start) - at
+                    (micros(ended.saturating_sub(start)) - at).max(0.0)
                 ),
                 What::Ended { how } => write!(
                     json,

@@ -4,8 +4,8 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::arena::Reader;
 use super::board::{Board, Chunk, Claimed};
 use super::desk::{Desk, REPLY_MAX};
-use super::reply::{Reply, Times};
+use super::reply::{Claim, End, Reply, Times};
 use crate::process::Process;
 use crate::process::registry::{self, Ended, Entry, Registered, Registration, Tasks};
 use crate::ring::Store;
@@ -110,16 +110,17 @@ impl Process for Worker {
             }
             let _ = sched_setaffinity(Pid::from_raw(0), &set);
         }
-        let (board, number) = AT_WORK.get_or_init(|| (board, desk as usize));
-        let Some(own) = board.tail().get(*number) else { return };
+        let place = Place::take(board, desk as usize);
+        let Some(own) = place.desk() else { return };
         let worker = Shift {
-            board: board.state(),
+            board: place.board.state(),
             desk: own,
-            number: *number,
+            number: place.number,
             arena: Reader(Store::of(arena.into_inner())),
             bell: Endpoint::new(bell.into_inner()),
             socket: Endpoint::new(socket.into_inner()),
             rules: &rules,
+            claimed: Cell::new(0),
             head: Cell::new(0),
             last_call: Cell::new(clock::now()),
             last_look: Cell::new(0),
@@ -127,7 +128,9 @@ impl Process for Worker {
             since_look: Cell::new(0),
         };
         if let Some(Err(reason)) = initializer.map(Call::run) {
-            worker.leave(Reply::Useless, reason.as_bytes(), &[]);
+            let reason = reason.as_bytes();
+            // In the ring, so that it comes in any case.
+            worker.leave(Reply::Useless, &reason[..reason.len().min(REPLY_MAX)], &[]);
             worker.call();
             return;
         }
@@ -138,16 +141,41 @@ impl Process for Worker {
     }
 }
 
-/// The board, and the desk, of the pool that this process is a worker of.
-pub(super) static AT_WORK: OnceLock<(Object<Board, ()>, usize)> = OnceLock::new();
+/// The board, and which of its desks, of the pool that this process is a worker of.
+#[derive(Debug)]
+pub(super) struct Place {
+    board: Object<Board, ()>,
+    number: usize,
+}
+
+/// Null in a process that is no worker. A copy of a worker may be a worker of another pool: then it is that one's.
+static PLACE: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
+
+impl Place {
+    /// Makes this process the worker of this desk, for as long as it lives.
+    fn take(board: Object<Board, ()>, number: usize) -> &'static Self {
+        let place: &'static Self = Box::leak(Box::new(Self { board, number }));
+        PLACE.store(ptr::from_ref(place).cast_mut(), Ordering::Release);
+        place
+    }
+
+    /// Where this process is at work.
+    pub(super) fn own() -> Option<&'static Self> {
+        // SAFETY: it is null, or what `take` has stored: of a shared reference that lives for ever.
+        unsafe { PLACE.load(Ordering::Acquire).as_ref() }
+    }
+
+    pub(super) fn desk(&self) -> Option<&Desk> {
+        self.board.tail().get(self.number)
+    }
+}
 
 /// Whether the task that this process runs for a [`Pool`](crate::Pool) has run for longer than its
 /// [`soft_timeout`](crate::PoolBuilder::soft_timeout). False where there is none.
 ///
 /// It costs a few instructions, and can be asked from any thread of the worker.
 pub fn is_overdue() -> bool {
-    let desk = AT_WORK.get().and_then(|(board, desk)| board.tail().get(*desk));
-    desk.is_some_and(Desk::is_overdue)
+    Place::own().and_then(Place::desk).is_some_and(Desk::is_overdue)
 }
 
 /// One worker at its desk.
@@ -159,6 +187,8 @@ struct Shift<'a> {
     bell: Endpoint,
     socket: Endpoint,
     rules: &'a Rules,
+    /// How many chunks it has claimed.
+    claimed: Cell<u32>,
     /// How far the parent had come with the replies, at the last look.
     head: Cell<u32>,
     /// When the parent was last told that there are replies.
@@ -195,7 +225,7 @@ impl Shift<'_> {
             let done = self.run_chunk(seq, chunk, entry, left, began, &mut out);
             ended = Some(self.last_call.get());
             if self.rules.max_tasks.is_some() {
-                left -= done;
+                left = left.saturating_sub(done);
             }
             let grown = || self.rules.max_memory.is_some_and(|max| memory::own() > Some(max));
             if left == 0 || grown() {
@@ -216,9 +246,10 @@ impl Shift<'_> {
     ) -> u32 {
         self.last_look.set(began);
         self.since_look.set(0);
-        self.leave(Reply::Claimed, &seq.to_le_bytes(), &[]);
+        self.claimed.set(self.claimed.get().wrapping_add(1));
+        self.leave(Reply::Claimed, &Claim { seq, number: self.claimed.get() }.to_bytes(), &[]);
         let done = match (entry, chunk.count) {
-            (None, _) => 0,
+            (None, count) => self.refuse(count.unwrap_or(1), "this program has no such process"),
             (Some(entry), None) => self.run_beside(seq, entry, out),
             (Some(entry), Some(count)) => match self.arena.bytes(chunk.at, chunk.len as usize) {
                 Ok(tasks) => {
@@ -227,21 +258,24 @@ impl Shift<'_> {
                     entry.run_all(&mut run, out);
                     run.done
                 }
-                Err(error) => self.refuse(count, &error),
+                Err(error) => {
+                    let limit = "is the pool's `memory_limit` too low?";
+                    self.refuse(
+                        count,
+                        &format!("its arguments cannot be mapped: {error} ({limit})"),
+                    )
+                }
             },
         };
         let times = Times { began, ended: clock::now() };
-        self.leave(Reply::End, &times.to_bytes(), &[]);
+        self.leave(Reply::End, &End { seq, times }.to_bytes(), &[]);
         self.last_call.set(times.ended);
         self.call();
         done
     }
 
-    /// Says of all tasks of a chunk that there is no memory to see them in.
-    fn refuse(&self, count: u32, error: &std::io::Error) -> u32 {
-        let reason = format!(
-            "its arguments cannot be mapped: {error} (is the pool's `memory_limit` too low?)"
-        );
+    /// Says of all tasks of a chunk why they cannot be run.
+    fn refuse(&self, count: u32, reason: &str) -> u32 {
         for _ in 0..count {
             self.leave(Reply::Undecodable, reason.as_bytes(), &[]);
         }

@@ -36,7 +36,8 @@ pub(crate) fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     fits(bytes.len())?;
     let mut file = File::from(create("offspring-message")?);
     file.write_all(bytes)?;
-    seal(file.as_fd(), SEALED)?;
+    // (Who tries to send, or has little time, is not kept for long.)
+    seal_within(file.as_fd(), SEALED, Duration::from_secs(1))?;
     Ok(file.into())
 }
 
@@ -46,13 +47,16 @@ pub(crate) fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
 /// pipe or a device is about to read it. But then only after 150 milliseconds (`memfd_wait_for_pins`), and as
 /// that passes, this waits longer.
 pub(crate) fn seal(fd: BorrowedFd<'_>, seals: SealFlag) -> nix::Result<()> {
+    seal_within(fd, seals, Duration::from_secs(5))
+}
+
+fn seal_within(fd: BorrowedFd<'_>, seals: SealFlag, patience: Duration) -> nix::Result<()> {
     const HELD: Duration = Duration::from_millis(100);
-    const PATIENCE: Duration = Duration::from_secs(5);
     let began = Instant::now();
     loop {
         let tried = Instant::now();
         match fcntl(fd, FcntlArg::F_ADD_SEALS(seals)) {
-            Err(Errno::EBUSY) if tried.elapsed() > HELD && began.elapsed() < PATIENCE => {}
+            Err(Errno::EBUSY) if tried.elapsed() > HELD && began.elapsed() < patience => {}
             result => return result.map(drop),
         }
     }

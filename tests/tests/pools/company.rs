@@ -104,7 +104,6 @@ each_start_method! {
         });
     }
 
-    only [forkserver ForkServer, spawn Spawn]
     /// A pool in a task; its workers end with it.
     fn a_task_may_have_a_pool_of_its_own() {
         let pool = Pool::new(2)?;

@@ -41,7 +41,8 @@ fn fail_to_start(how: u32, first: u64, started: Shared<AtomicU64>) {
         return;
     }
     match how {
-        0 => panic!("no licence"),
+        // A long story.
+        0 => panic!("no licence{}", ".".repeat(100_000)),
         1 => std::process::exit(3),
         2 => std::process::abort(),
         _ => kill(std::process::id()),
@@ -115,7 +116,7 @@ each_start_method! {
                 assert!(matches!(error, TaskError::PoolFailed { .. }), "{error:?}");
                 assert!(!error.may_have_run());
                 assert!(how > 0 || error.to_string().contains("no licence"), "{error}");
-                println!("{error}");
+                println!("{:.200}", error.to_string());
             }
             let later = pool.apply(square(3)).unwrap_err();
             assert!(matches!(later, TaskError::PoolFailed { .. }), "{later:?}");

@@ -133,7 +133,7 @@ impl Desks<'_> {
     /// Kills a worker for the task of this chunk that it has in hand, if it has one: if it is this one,
     /// where that matters.
     fn condemn(&mut self, worker: usize, (seq, only): (u32, Option<u32>), sentence: Sentence) {
-        if self.state.crew.is_sentenced(worker) {
+        if self.foreign || self.state.crew.is_sentenced(worker) {
             return;
         }
         if !self.state.crew.is_present(worker) {
@@ -143,6 +143,9 @@ impl Desks<'_> {
         let Some(desk) = self.desk(worker) else { return };
         desk.condemn();
         self.take_replies_of(worker);
+        if self.state.crew.babbles(worker) {
+            return; // it is being killed for that
+        }
         let in_hand = self
             .state
             .flights
@@ -171,7 +174,7 @@ impl Desks<'_> {
             |limit: Option<Duration>| limit.map_or(u64::MAX, |limit| limit.as_nanos() as u64);
         let Limits { soft, hard } = self.state.limits;
         let (soft, hard) = (nanos(soft), nanos(hard));
-        if !self.state.has_limits() || self.state.flights.is_empty() {
+        if self.foreign || !self.state.has_limits() || self.state.flights.is_empty() {
             return None;
         }
         // What begins now is not overdue before that.
@@ -198,6 +201,9 @@ impl Desks<'_> {
 
     /// Deals with what a worker had in hand that has ended.
     pub(in crate::pool) fn bury(&mut self, worker: usize, status: Option<ExitStatus>) {
+        if self.foreign {
+            return;
+        }
         self.take_replies_of(worker);
         let progress = self.desk(worker).map(Desk::progress);
         let sentence = self.state.crew.sentence_of(worker);

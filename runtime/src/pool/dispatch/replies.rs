@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::{BatchId, Desks, Flight, Load, State};
 use crate::pool::batch::Fate;
 use crate::pool::board::Holder;
-use crate::pool::desk::next_reply;
+use crate::pool::desk::{REPLY_MAX, next_reply};
 use crate::pool::error::{Task, TaskError, TaskPanic};
-use crate::pool::reply::{Reply, Times};
+use crate::pool::reply::{Claim, End, Reply, Times};
 use crate::pool::stats::Ran;
 use crate::pool::worker::next_task;
 use crate::process::{Panic, PanicReport};
@@ -43,7 +43,7 @@ impl Desks<'_> {
     pub(super) fn take_replies_of(&mut self, worker: usize) {
         // (What a worker leaves that is not known yet, waits until it is.)
         let known = self.state.crew.is_present(worker);
-        if !known || self.desk(worker).is_none_or(|desk| desk.unread() == 0) {
+        if self.foreign || !known || self.desk(worker).is_none_or(|desk| desk.unread() == 0) {
             return;
         }
         let mut replies = mem::take(&mut self.state.replies);
@@ -66,26 +66,25 @@ impl Desks<'_> {
         let before = *rest;
         let (kind, payload) = next_reply(rest)?;
         let (reply, beside) = Reply::of(kind)?;
-        let at = self.state.crew.at(worker);
+        if payload.len() > REPLY_MAX {
+            return None;
+        }
         match reply {
             Reply::Claimed => {
-                let seq = u32::from_le_bytes(payload.try_into().ok()?);
+                let Claim { seq, number } = Claim::from_bytes(payload)?;
                 let flight = self.state.flights.get(&seq)?;
-                let has_it = self.holder(seq, flight) == Holder::Worker(worker);
-                if !has_it || at.is_some() {
+                if self.holder(seq, flight) != Holder::Worker(worker) {
                     return None;
                 }
-                self.state.crew.set_at(worker, Some((seq, 0)));
-                return Some(());
+                return self.state.crew.claims(worker, seq, number);
             }
             Reply::Useless => {
-                let reason = String::from_utf8_lossy(payload).into_owned();
-                self.state.crew.note_useless(worker, reason);
-                return Some(());
+                let reason = String::from_utf8_lossy(payload);
+                return self.state.crew.note_useless(worker, &reason);
             }
             _ => {}
         }
-        let (seq, index) = at?;
+        let (seq, index) = self.state.crew.at(worker)?;
         let count = self.state.flights.get(&seq)?.count;
         if reply.is_of_a_task() && index >= count {
             return None;
@@ -114,11 +113,14 @@ impl Desks<'_> {
         match reply {
             Reply::Claimed | Reply::Useless => {}
             Reply::Wanted => self.send_beside(worker, seq)?,
-            // (It has begun the first, so that something came of that.)
-            Reply::End if index == 0 => return None,
             Reply::End => {
+                let end = End::from_bytes(&payload)?;
+                // (It has begun the first, so that something came of that.)
+                if end.seq != seq || index == 0 {
+                    return None;
+                }
                 self.state.crew.set_at(worker, None);
-                self.end_flight(worker, (seq, index), Times::from_bytes(&payload));
+                self.end_flight(worker, (seq, index), end.times);
             }
             Reply::Value | Reply::Panicked | Reply::Unencodable | Reply::Undecodable => {
                 self.take_outcome(worker, (seq, index), reply, payload, fds);
@@ -253,25 +255,24 @@ impl Desks<'_> {
     }
 
     /// A worker is through with a chunk, of which it has done so many tasks.
-    fn end_flight(&mut self, worker: usize, (seq, done): (u32, u32), times: Option<Times>) {
+    fn end_flight(&mut self, worker: usize, (seq, done): (u32, u32), times: Times) {
         let Some(flight) = self.state.flights.remove(&seq) else { return };
-        if let Some(Times { began, ended }) = times {
-            let nanos = ended.saturating_sub(began);
-            if let Some(batch) = flight.batch.and_then(|id| self.state.batches.get_mut(&id)) {
-                batch.learn(nanos, done);
-            }
-            self.state.crew.note_work(worker, done, nanos);
-            let State { records, arena, .. } = &mut *self.state;
-            let arguments = || match flight.load {
-                Load::Block(block, len) => {
-                    next_task(&mut &arena.bytes(block, len)[..]).map(<[u8]>::to_vec)
-                }
-                Load::Beside(_) => None,
-            };
-            let Flight { name, process, first: index, .. } = flight;
-            let (count, times) = (done, Times { began, ended });
-            records.note(&Ran { worker, name, process, index, count, times }, arguments);
+        let Times { began, ended } = times;
+        let nanos = ended.saturating_sub(began);
+        if let Some(batch) = flight.batch.and_then(|id| self.state.batches.get_mut(&id)) {
+            batch.learn(nanos, done);
         }
+        self.state.crew.note_work(worker, done, nanos);
+        let State { records, arena, .. } = &mut *self.state;
+        let arguments = || match flight.load {
+            Load::Block(block, len) => {
+                next_task(&mut &arena.bytes(block, len)[..]).map(<[u8]>::to_vec)
+            }
+            Load::Beside(_) => None,
+        };
+        let Flight { name, process, first: index, .. } = flight;
+        let count = done;
+        records.note(&Ran { worker, name, process, index, count, times }, arguments);
         self.put_back(flight, done);
     }
 }
