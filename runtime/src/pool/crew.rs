@@ -34,8 +34,8 @@ pub(super) enum Sentence {
 pub(super) struct Member {
     pub(super) child: Child<()>,
     pub(super) socket: Endpoint,
-    /// What its next reply is about: the number of the chunk in hand, and which of its tasks.
-    at: Option<(u32, u32)>,
+    /// The number of the chunk that it has in hand, by its replies.
+    in_hand: Option<u32>,
     /// It is killed for this task: the chunk, the index in it.
     sentence: Option<(u32, u32, Sentence)>,
     /// How many chunks it has claimed.
@@ -53,7 +53,7 @@ impl Member {
         Self {
             child,
             socket,
-            at: None,
+            in_hand: None,
             claimed: 0,
             sentence: None,
             babbles: false,
@@ -167,14 +167,15 @@ impl Crew {
         }
     }
 
-    /// What the next reply of a worker is about.
-    pub(super) fn at(&self, worker: usize) -> Option<(u32, u32)> {
-        self.members.get(worker)?.as_ref()?.at
+    /// The chunk that a worker's replies are about.
+    pub(super) fn in_hand(&self, worker: usize) -> Option<u32> {
+        self.members.get(worker)?.as_ref()?.in_hand
     }
 
-    pub(super) fn set_at(&mut self, worker: usize, at: Option<(u32, u32)>) {
+    /// A worker is through with its chunk.
+    pub(super) fn lays_down(&mut self, worker: usize) {
         if let Some(Some(member)) = self.members.get_mut(worker) {
-            member.at = at;
+            member.in_hand = None;
         }
     }
 
@@ -203,11 +204,11 @@ impl Crew {
     /// the one before has not ended, or one between them was never heard of.
     pub(super) fn claims(&mut self, worker: usize, seq: u32, number: u32) -> Option<()> {
         let member = self.members.get_mut(worker)?.as_mut()?;
-        if member.at.is_some() || number != member.claimed.wrapping_add(1) {
+        if member.in_hand.is_some() || number != member.claimed.wrapping_add(1) {
             return None;
         }
         member.claimed = number;
-        member.at = Some((seq, 0));
+        member.in_hand = Some(seq);
         Some(())
     }
 

@@ -9,7 +9,7 @@ use crate::pool::batch::Fate;
 use crate::pool::board::Holder;
 use crate::pool::desk::{REPLY_MAX, next_reply};
 use crate::pool::error::{Task, TaskError, TaskPanic};
-use crate::pool::reply::{Claim, End, Reply, Times};
+use crate::pool::reply::{Claim, End, Reply};
 use crate::pool::stats::Ran;
 use crate::pool::worker::next_task;
 use crate::process::{Panic, PanicReport};
@@ -66,7 +66,8 @@ impl Desks<'_> {
         let before = *rest;
         let (kind, payload) = next_reply(rest)?;
         let (reply, beside) = Reply::of(kind)?;
-        if payload.len() > REPLY_MAX {
+        // (Only what came of a task may be too much for the ring.)
+        if payload.len() > REPLY_MAX || beside && !reply.is_of_a_task() {
             return None;
         }
         match reply {
@@ -76,69 +77,37 @@ impl Desks<'_> {
                 if self.holder(seq, flight) != Holder::Worker(worker) {
                     return None;
                 }
-                return self.state.crew.claims(worker, seq, number);
+                self.state.crew.claims(worker, seq, number)
             }
             Reply::Useless => {
                 let reason = String::from_utf8_lossy(payload);
-                return self.state.crew.note_useless(worker, &reason);
+                self.state.crew.note_useless(worker, &reason)
             }
-            _ => {}
-        }
-        let (seq, index) = self.state.crew.at(worker)?;
-        let count = self.state.flights.get(&seq)?.count;
-        if reply.is_of_a_task() && index >= count {
-            return None;
-        }
-        if reply == Reply::Value && !beside {
-            *rest = before;
-            let index = index.saturating_add(self.take_values((seq, index), kind, rest));
-            self.state.crew.set_at(worker, Some((seq, index)));
-            return (index <= count).then_some(());
-        }
-        let (payload, fds) = if beside {
-            match self.state.crew.receive(worker) {
-                Ok(packet) => packet,
-                Err(reason) if reply.is_of_a_task() => {
-                    self.task_done((seq, index), |task| {
-                        Fate::Failed(TaskError::Decode { task, reason, may_have_run: true })
-                    });
-                    self.state.crew.set_at(worker, Some((seq, index + 1)));
-                    return Some(());
-                }
-                Err(_) => return None,
-            }
-        } else {
-            (payload.to_vec(), Vec::new())
-        };
-        match reply {
-            Reply::Claimed | Reply::Useless => {}
-            Reply::Wanted => self.send_beside(worker, seq)?,
-            Reply::End => {
-                let end = End::from_bytes(&payload)?;
-                // (It has begun the first, so that something came of that.)
-                if end.seq != seq || index == 0 {
-                    return None;
-                }
-                self.state.crew.set_at(worker, None);
-                self.end_flight(worker, (seq, index), end.times);
+            Reply::Wanted => self.send_beside(worker, self.state.crew.in_hand(worker)?),
+            Reply::End => self.end_flight(worker, End::from_bytes(payload)?),
+            Reply::Value if !beside => {
+                *rest = before;
+                self.take_values(self.state.crew.in_hand(worker)?, kind, rest)
             }
             Reply::Value | Reply::Panicked | Reply::Unencodable | Reply::Undecodable => {
-                self.take_outcome(worker, (seq, index), reply, payload, fds);
-                self.state.crew.set_at(worker, Some((seq, index + 1)));
+                let outcome = if beside {
+                    self.state.crew.receive(worker)
+                } else {
+                    Ok((payload.to_vec(), Vec::new()))
+                };
+                self.take_outcome(worker, reply, outcome)
             }
         }
-        Some(())
     }
 
-    /// The common case: plain values, one after the other, of one chunk. Gives how many there are.
-    fn take_values(&mut self, (seq, index): (u32, u32), kind: u32, rest: &mut &[u8]) -> u32 {
+    /// The common case: plain values, one after the other, of one chunk.
+    fn take_values(&mut self, seq: u32, kind: u32, rest: &mut &[u8]) -> Option<()> {
         let State { flights, batches, .. } = &mut *self.state;
-        let flight = flights.get_mut(&seq);
-        let first = flight.as_ref().map_or(0, |flight| flight.first + index as usize);
-        let id = flight.as_ref().and_then(|flight| flight.batch);
+        let flight = flights.get_mut(&seq)?;
+        let (id, first) = (flight.batch, flight.first + flight.replied as usize);
         let batch = id.and_then(|id| batches.get_mut(&id)).filter(|batch| batch.ending.is_none());
         // (Of no more tasks than the chunk has, whatever the worker says.)
-        let due = flight.as_ref().map_or(0, |flight| flight.count.saturating_sub(index)) as usize;
+        let due = (flight.count - flight.replied) as usize;
         let wanted = batch.as_ref().map_or(0, |batch| batch.end.saturating_sub(first)).min(due);
         let all = *rest;
         let (mut count, mut wanted_len) = (0, 0);
@@ -154,9 +123,7 @@ impl Desks<'_> {
                 wanted_len = all.len() - rest.len();
             }
         }
-        if let Some(flight) = flight {
-            flight.replied = index.saturating_add(count as u32).min(flight.count);
-        }
+        flight.replied += count.min(due) as u32;
         if let Some(batch) = batch
             && wanted > 0
             && !batch.abandoned
@@ -166,7 +133,7 @@ impl Desks<'_> {
         if let Some(id) = id {
             self.count_done(id, count.min(wanted));
         }
-        count as u32
+        (count <= due).then_some(())
     }
 
     /// So many more tasks of a batch are dealt with.
@@ -188,46 +155,56 @@ impl Desks<'_> {
     fn take_outcome(
         &mut self,
         worker: usize,
-        at: (u32, u32),
         reply: Reply,
-        payload: Vec<u8>,
-        fds: Vec<OwnedFd>,
-    ) {
-        let (name, pid) = self.state.crew.who(worker);
-        self.task_done(at, |task| {
-            let text = || String::from_utf8_lossy(&payload).into_owned();
-            Fate::Failed(match reply {
-                Reply::Panicked => match PanicReport::from_bytes(&payload) {
-                    Some(report) => {
-                        let panic = Box::new(Panic::new(name, pid, report));
-                        TaskError::Panicked(TaskPanic { task, panic })
-                    }
-                    None => {
-                        let reason = "the report of its panic is unreadable".into();
-                        TaskError::Decode { task, reason, may_have_run: true }
-                    }
-                },
-                Reply::Unencodable => {
-                    TaskError::Encode { task, reason: text(), may_have_run: true }
-                }
-                Reply::Undecodable => {
-                    TaskError::Decode { task, reason: text(), may_have_run: false }
-                }
-                _ => return Fate::Value(payload, fds),
-            })
-        });
+        outcome: Result<(Vec<u8>, Vec<OwnedFd>), String>,
+    ) -> Option<()> {
+        let seq = self.state.crew.in_hand(worker)?;
+        let undecodable = |task, reason| TaskError::Decode { task, reason, may_have_run: true };
+        let (payload, fds) = match outcome {
+            Ok(packet) => packet,
+            Err(reason) => {
+                return self.task_done(seq, |task| Fate::Failed(undecodable(task, reason)));
+            }
+        };
+        let text = || String::from_utf8_lossy(&payload).into_owned();
+        match reply {
+            Reply::Panicked => {
+                let (name, pid) = self.state.crew.who(worker);
+                self.task_done(seq, |task| {
+                    Fate::Failed(match PanicReport::from_bytes(&payload) {
+                        Some(report) => {
+                            let panic = Box::new(Panic::new(name, pid, report));
+                            TaskError::Panicked(TaskPanic { task, panic })
+                        }
+                        None => undecodable(task, "the report of its panic is unreadable".into()),
+                    })
+                })
+            }
+            Reply::Unencodable => self.task_done(seq, |task| {
+                Fate::Failed(TaskError::Encode { task, reason: text(), may_have_run: true })
+            }),
+            Reply::Undecodable => self.task_done(seq, |task| {
+                Fate::Failed(TaskError::Decode { task, reason: text(), may_have_run: false })
+            }),
+            _ => self.task_done(seq, |_| Fate::Value(payload, fds)),
+        }
     }
 
-    pub(super) fn task_done(&mut self, (seq, index): (u32, u32), fate: impl FnOnce(Task) -> Fate) {
-        let Some(flight) = self.state.flights.get_mut(&seq) else { return };
-        if index >= flight.count {
-            return; // of no task that it had
+    /// This came of the next task of a chunk. `None`: it has no more.
+    fn task_done(&mut self, seq: u32, fate: impl FnOnce(Task) -> Fate) -> Option<()> {
+        let flight = self.state.flights.get_mut(&seq)?;
+        if flight.replied >= flight.count {
+            return None;
         }
-        flight.replied = index + 1;
-        let (Some(id), index) = (flight.batch, flight.first + index as usize) else { return };
-        let Some(batch) = self.state.batches.get_mut(&id) else { return };
-        let fate = fate(batch.task(index));
-        self.deliver(id, index, fate);
+        let index = flight.first + flight.replied as usize;
+        flight.replied += 1;
+        if let Some(id) = flight.batch
+            && let Some(batch) = self.state.batches.get(&id)
+        {
+            let fate = fate(batch.task(index));
+            self.deliver(id, index, fate);
+        }
+        Some(())
     }
 
     /// Sends a worker the task that it has claimed, and which is not in the arena. `None`: there is none, or
@@ -246,19 +223,24 @@ impl Desks<'_> {
             // (If the worker is gone, its end is heard, and the task waits again.) It waits for what will
             // not come.
             let reason = std::io::Error::from(failure).to_string();
-            self.task_done((seq, 0), |task| {
+            self.task_done(seq, |task| {
                 Fate::Failed(TaskError::Encode { task, reason, may_have_run: false })
-            });
+            })?;
             self.state.crew.kill(worker);
         }
         Some(())
     }
 
-    /// A worker is through with a chunk, of which it has done so many tasks.
-    fn end_flight(&mut self, worker: usize, (seq, done): (u32, u32), times: Times) {
-        let Some(flight) = self.state.flights.remove(&seq) else { return };
-        let Times { began, ended } = times;
-        let nanos = ended.saturating_sub(began);
+    /// A worker is through with its chunk, if not with all of its tasks. `None`: it is not.
+    fn end_flight(&mut self, worker: usize, End { seq, times }: End) -> Option<()> {
+        let done = self.state.flights.get(&seq)?.replied;
+        // (It has begun the first, so that something came of that.)
+        if self.state.crew.in_hand(worker) != Some(seq) || done == 0 {
+            return None;
+        }
+        self.state.crew.lays_down(worker);
+        let flight = self.state.flights.remove(&seq)?;
+        let nanos = times.ended - times.began;
         if let Some(batch) = flight.batch.and_then(|id| self.state.batches.get_mut(&id)) {
             batch.learn(nanos, done);
         }
@@ -271,8 +253,8 @@ impl Desks<'_> {
             Load::Beside(_) => None,
         };
         let Flight { name, process, first: index, .. } = flight;
-        let count = done;
-        records.note(&Ran { worker, name, process, index, count, times }, arguments);
+        records.note(&Ran { worker, name, process, index, count: done, times }, arguments);
         self.put_back(flight, done);
+        Some(())
     }
 }
