@@ -102,6 +102,9 @@ pub(super) struct Ran {
 }
 
 /// What a pool has done so far: from [`Pool::stats`](crate::Pool::stats).
+///
+/// [`tasks`](Self::tasks) and [`failed`](Self::failed) count outcomes. What took how long is noted with its
+/// worker, and among the slowest, when a chunk has ended, which may be a moment after its results are there.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PoolStats {
