@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::process::parent_id;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::prctl;
 use nix::sys::wait::waitpid;
 use offspring::{Builder, Child, Process, Result, StartMethod};
@@ -54,6 +55,22 @@ fn stat_field(pid: u32, number: usize) -> Option<String> {
 /// The state of a process as one letter: `T` is stopped, `Z` a zombie. `None` if there is none.
 pub fn state_of(pid: u32) -> Option<char> {
     stat_field(pid, 3)?.chars().next()
+}
+
+/// Whether the thread of this process that has this name is asleep until an event comes: it has nothing to
+/// do, and holds no lock.
+pub fn awaits_events(name: &str) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    const WAITS: [i64; 2] = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+    #[cfg(not(target_arch = "x86_64"))]
+    const WAITS: [i64; 1] = [libc::SYS_epoll_pwait];
+    let read = |thread: &fs::DirEntry, what| fs::read_to_string(thread.path().join(what));
+    let mut threads = fs::read_dir("/proc/self/task").unwrap().map(|thread| thread.unwrap());
+    let thread = threads.find(|thread| read(thread, "comm").is_ok_and(|comm| comm.trim() == name));
+    let call = read(&thread.expect("a thread of this name"), "syscall").unwrap();
+    // "running" where it is in none.
+    let call = call.split_whitespace().next().and_then(|number| number.parse().ok());
+    call.is_some_and(|call| WAITS.contains(&call))
 }
 
 /// What the library keeps beside the processes that a program has started.

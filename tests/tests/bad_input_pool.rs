@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{ForkResult, fork};
 use offspring::{Error, Pool, TaskError, process};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tests::family::{awaits_events, until};
 use tests::tasks::{Stop, died, nap, pid, square, squares};
 use tests::{Holdings, each_start_method};
 
@@ -500,6 +501,7 @@ each_start_method! {
             assert!(!error.may_have_run());
             assert!(error.to_string().contains("copy of"), "{error}");
         };
+        until(|| awaits_events("pool"));
         // SAFETY: the pool's own thread sleeps, as there is nothing to do: nobody holds a lock.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => {
