@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 use nix::sys::signal::{Signal, kill};
@@ -281,6 +282,15 @@ fn wait_for_word(word: Receiver<u32>) -> u32 {
     word.recv().unwrap()
 }
 
+/// Takes its time to be dropped.
+struct Slow;
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        thread::sleep(Duration::from_millis(40));
+    }
+}
+
 each_start_method! {
     only [fork Fork]
     /// Threads beside a fork, which Python warns of: here it is refused.
@@ -313,6 +323,17 @@ each_start_method! {
     fn test_fork_is_possible_when_a_scope_of_threads_is_over() {
         for _ in 0..100 {
             thread::scope(|scope| drop(scope.spawn(|| ())));
+            Builder::new().start_method(StartMethod::Fork).spawn(report())?.join()?;
+        }
+    }
+
+    only [fork Fork]
+    /// The scope is over before the thread-local values of its threads are dropped, which takes as long as
+    /// it takes.
+    fn fork_waits_for_threads_that_are_about_to_end() {
+        thread_local!(static KEPT: Slow = const { Slow });
+        for _ in 0..3 {
+            thread::scope(|scope| drop(scope.spawn(|| KEPT.with(|_| ()))));
             Builder::new().start_method(StartMethod::Fork).spawn(report())?.join()?;
         }
     }

@@ -42,9 +42,10 @@ pub enum StartMethod {
     /// This process is forked.
     ///
     /// The child begins as a copy of everything this process has, its memory and its descriptors
-    /// included. Refused with [`Error::Multithreaded`](crate::Error::Multithreaded) while this process has other threads, and
-    /// slow when it has much memory. The exit handlers that this process has registered do not run
-    /// in the child, unless its work calls `exit`.
+    /// included. Slow when it has much memory. Refused with
+    /// [`Error::Multithreaded`](crate::Error::Multithreaded) while this process has other threads: to
+    /// those that are about to end it gives a quarter of a second. The exit handlers that this process
+    /// has registered do not run in the child, unless its work calls `exit`.
     Fork,
 }
 

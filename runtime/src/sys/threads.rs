@@ -1,35 +1,43 @@
 //! Whether this process has a single thread, which is what makes `fork` safe.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 
-const ATTEMPTS: usize = 50;
+/// So long may a thread that has been joined, or whose scope is over, be there still: it runs the
+/// destructors of its thread-local values, and is taken apart, on a machine that may be busy.
+const PARTING: Duration = Duration::from_millis(250);
 
-/// Whether the calling thread is the only one; `None` where neither the kernel nor `/proc` tells.
+/// Whether the calling thread is the only one, once those that are about to end have had the time for
+/// it; `None` where neither the kernel nor `/proc` tells.
 pub(crate) fn is_single_threaded() -> Option<bool> {
-    // "If CLONE_THREAD is specified and the process has one thread, unshare does nothing": the
-    // exact question, with no other effect. A container's filter may forbid it.
-    for _ in 0..ATTEMPTS {
-        match unshare(CloneFlags::CLONE_THREAD) {
-            Ok(()) => return Some(true),
-            // Perhaps only for a moment: a thread that was joined is still being taken apart.
-            Err(Errno::EINVAL) => std::thread::sleep(Duration::from_micros(100)),
-            Err(_) => return threads_by_proc().map(|count| count == 1),
+    let deadline = Instant::now() + PARTING;
+    let mut pause = Duration::from_micros(100);
+    loop {
+        let single = look();
+        if single != Some(false) || Instant::now() >= deadline {
+            return single;
         }
+        thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(5));
     }
-    Some(false)
 }
 
-/// The same, without waiting for threads that are just being taken apart; where it is not to be
-/// told, false.
+/// The same, without waiting for threads that are about to end; where it is not to be told, false.
 pub(crate) fn is_single_threaded_now() -> bool {
+    look() == Some(true)
+}
+
+fn look() -> Option<bool> {
+    // "If CLONE_THREAD is specified and the process has one thread, unshare does nothing": the
+    // exact question, with no other effect. A container's filter may forbid it.
     match unshare(CloneFlags::CLONE_THREAD) {
-        Ok(()) => true,
-        Err(Errno::EINVAL) => false,
-        Err(_) => threads_by_proc() == Some(1),
+        Ok(()) => Some(true),
+        Err(Errno::EINVAL) => Some(false),
+        Err(_) => threads_by_proc().map(|count| count == 1),
     }
 }
 
