@@ -2,16 +2,18 @@
 //! behind, and everything works again when the limit is raised.
 
 use std::fs::File;
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, setresuid};
 use offspring::{
-    Builder, Error, Fd, JoinError, StartMethod, pipe, pipe::RecvError, pipe::SendError, process,
+    Builder, Error, Fd, JoinError, Pool, StartMethod, pipe, pipe::RecvError, pipe::SendError,
+    process,
 };
 use serde::{Deserialize, Serialize};
 use tests::each_start_method;
-use tests::family::{helpers, not_tested, root, zombies};
+use tests::family::{helpers, not_tested, root, until, zombies};
 
 #[process]
 fn square(x: u64) -> u64 {
@@ -104,6 +106,26 @@ each_start_method! {
 
     fn no_descriptors_for_a_later_start() {
         sweep(true)?;
+    }
+}
+
+each_start_method! {
+    only [forkserver ForkServer, spawn Spawn]
+    /// Each time the pool is asked for something it looks for a worker; but it tries only so often.
+    fn a_pool_outlives_a_moment_without_descriptors_however_often_it_is_asked() {
+        let pool = Pool::builder().workers(1).idle_timeout(Duration::from_millis(1)).build()?;
+        until(|| pool.stats().workers.is_empty());
+        let jobs: Vec<_> = with_room(0, || {
+            let ask = |x| {
+                let job = pool.submit(square(x));
+                assert!(!job.wait_timeout(Duration::from_millis(2)), "nobody can be started");
+                job
+            };
+            (0..100).map(ask).collect()
+        });
+        for (x, job) in (0..).zip(jobs) {
+            assert_eq!(job.wait()?, x * x);
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What pools are given that no pool should be: nobody to do the work, tasks that harm their worker,
 //! inputs that fail, initializers that hang, callbacks that end the pool.
 
+use std::fs;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -223,12 +225,70 @@ fn limit_descriptors() -> u32 {
     1
 }
 
+/// How the memory where arguments lie is mapped here.
+#[process]
+fn arguments_are_mapped() -> Vec<String> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let own = maps.lines().filter(|line| line.contains("memfd:offspring-queue"));
+    own.map(|line| line.split_whitespace().nth(1).unwrap().into()).collect()
+}
+
+/// Squares, and on the way may write over that memory, through the descriptor that it finds of it.
+#[process]
+fn square_and_spoil(x: u64, spoil: bool) -> u64 {
+    if spoil {
+        for fd in fs::read_dir("/proc/self/fd").unwrap().flatten() {
+            if fs::read_link(fd.path())
+                .is_ok_and(|to| to.to_string_lossy().contains("offspring-queue"))
+            {
+                let file = fs::OpenOptions::new().write(true).open(fd.path()).unwrap();
+                file.write_all_at(&[0xff; 64 << 10], 0).unwrap();
+            }
+        }
+    }
+    x * x
+}
+
 #[process]
 fn large(len: usize) -> String {
     "x".repeat(len)
 }
 
 each_start_method! {
+    only [forkserver ForkServer, spawn Spawn]
+    /// Who writes there through a wild pointer dies of it, and spoils nothing.
+    fn a_task_cannot_write_to_the_memory_of_arguments() {
+        let pool = Pool::new(1)?;
+        let mapped = pool.map(|_| arguments_are_mapped(), 0..3)?;
+        for mapped in mapped {
+            assert!(!mapped.is_empty() && mapped.iter().all(|how| how == "r--s"), "{mapped:?}");
+        }
+    }
+
+    only [forkserver ForkServer, spawn Spawn]
+    /// But it may find a descriptor: then tasks are no tasks any more, of which each has one outcome.
+    fn arguments_that_are_written_over_cost_their_tasks_and_nothing_else() {
+        for (chunk, workers, retries) in [(1, 1, 0), (10, 1, 0), (10, 2, 3), (100, 1, 3)] {
+            let pool = Pool::new(workers)?;
+            let spoiling = |x| square_and_spoil(x, x == 30);
+            let outcomes =
+                pool.mapper().chunk_size(chunk).retries(retries).map_settled(spoiling, 0..200);
+            assert_eq!(outcomes.len(), 200);
+            for (x, outcome) in (0..).zip(&outcomes) {
+                if let Ok(value) = outcome {
+                    assert_eq!(*value, x * x);
+                }
+            }
+            assert!(outcomes[..30].iter().all(Result::is_ok));
+            // A chunk of one is gone with the worker that could make nothing of it.
+            let told = |error: &TaskError| error.to_string().contains("written over");
+            let spoiled = outcomes.iter().filter(|outcome| outcome.as_ref().is_err_and(told));
+            assert_eq!(spoiled.count() > 0, chunk > 1);
+            works(&pool);
+            pool.join()?;
+        }
+    }
+
     only [forkserver ForkServer, spawn Spawn]
     /// All above the standard streams. What comes of such a worker is open, but not what comes of others,
     /// nor that each task has an outcome.

@@ -389,6 +389,14 @@ impl Batch {
                     }
                     (taken, len) = (taken + 1, now);
                 }
+                if taken == 0 {
+                    let spoiled =
+                        Taken::Spoiled { first: *first, count: *count, may_have_run: *lost > 0 };
+                    self.waiting_count -= segment.count();
+                    self.waiting_bytes -= segment.len();
+                    self.waiting.pop_front();
+                    return Some(spoiled);
+                }
                 let cut = (*at, len, taken, *lost);
                 let from = *first;
                 *first += taken as usize;
@@ -431,6 +439,22 @@ pub(super) fn len_of(tasks: &[u8], count: u32) -> usize {
 /// A chunk that was cut.
 #[derive(Debug)]
 pub(super) enum Taken {
-    Plain { first: usize, count: u32, at: usize, len: usize, lost: u32 },
-    Beside { index: usize, package: Arc<Package>, lost: u32 },
+    Plain {
+        first: usize,
+        count: u32,
+        at: usize,
+        len: usize,
+        lost: u32,
+    },
+    Beside {
+        index: usize,
+        package: Arc<Package>,
+        lost: u32,
+    },
+    /// None: the bytes of these tasks were written over, while a worker had them.
+    Spoiled {
+        first: usize,
+        count: u32,
+        may_have_run: bool,
+    },
 }

@@ -396,10 +396,10 @@ impl Board {
     }
 
     /// A worker has ended: it may have been the one that was to come for what is there, or to wake
-    /// another.
+    /// another. Who sleeps looks no more by itself, so this is for every reason to be awake.
     pub(super) fn forget(&self, worker: usize) {
         self.end_lookout(worker);
-        if self.unclaimed() > 0 {
+        if self.has_news() {
             self.work.open(u32::MAX);
         }
     }

@@ -78,8 +78,10 @@ pub(super) struct Crew {
     useless: u32,
     /// How many were ever started.
     pub(super) started: u64,
-    /// How many could not be started, one after the other.
-    pub(super) unstarted: u32,
+    /// How many could not be started, one after the other, while there was nobody.
+    unstarted: u32,
+    /// No other is started before this.
+    try_again: Option<Instant>,
     /// Those that are being started.
     pub(super) starting: usize,
 }
@@ -95,6 +97,7 @@ impl Crew {
             useless: 0,
             started: 0,
             unstarted: 0,
+            try_again: None,
             starting: 0,
         }
     }
@@ -144,6 +147,25 @@ impl Crew {
     pub(super) fn insert(&mut self, worker: usize, member: Member) {
         self.started += 1;
         self.members[worker] = Some(member);
+    }
+
+    /// A worker could be started.
+    pub(super) fn was_started(&mut self) {
+        (self.unstarted, self.try_again) = (0, None);
+    }
+
+    /// One could not be, and is tried again after `pause`; says how often it was so, one after the other,
+    /// while there was nobody.
+    pub(super) fn could_not_start(&mut self, pause: Duration) -> u32 {
+        self.try_again = Some(Instant::now() + pause);
+        self.unstarted = if self.len() == 0 { self.unstarted + 1 } else { 0 };
+        self.unstarted
+    }
+
+    /// How long nobody is to be started, if one could not be just now.
+    pub(super) fn try_again_in(&self) -> Option<Duration> {
+        let left = self.try_again?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
     }
 
     /// A worker that has ended goes; says how it ended, if it has.

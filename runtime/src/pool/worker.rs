@@ -116,7 +116,7 @@ impl Process for Worker {
             board: place.board.state(),
             desk: own,
             number: place.number,
-            arena: Reader(Store::of(arena.into_inner())),
+            arena: Reader(Store::of(arena.into_inner()).read_only()),
             bell: Endpoint::new(bell.into_inner()),
             socket: Endpoint::new(socket.into_inner()),
             rules: &rules,

@@ -29,6 +29,8 @@ pub(crate) struct Store {
     /// Where it begins in the file.
     base: usize,
     max: usize,
+    /// Nothing may be written to what [`at`](Self::at) gives.
+    read_only: bool,
     pieces: [OnceLock<Mapping>; PIECES],
 }
 
@@ -52,7 +54,12 @@ impl Store {
 
     /// Memory for a ring of up to `max` bytes, from `base` on, a multiple of a page. There is none yet.
     pub(crate) fn part_of(file: Arc<Endpoint>, base: usize, max: usize) -> Self {
-        Self { file, base, max, pieces: [const { OnceLock::new() }; PIECES] }
+        Self { file, base, max, read_only: false, pieces: [const { OnceLock::new() }; PIECES] }
+    }
+
+    /// The same memory, for who only reads: whoever writes to it through a wild pointer dies of that.
+    pub(crate) fn read_only(self) -> Self {
+        Self { read_only: true, ..self }
     }
 
     pub(crate) fn file(&self) -> &Endpoint {
@@ -114,7 +121,8 @@ impl Store {
         if !sealed || fstat(file)?.st_size < (self.base + to) as i64 {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let piece = Mapping::writable_at(file, self.base + from, to - from)?;
+        let map = if self.read_only { Mapping::readable_at } else { Mapping::writable_at };
+        let piece = map(file, self.base + from, to - from)?;
         // If another thread was quicker, this one goes.
         Ok(self.pieces[index].get_or_init(|| piece))
     }

@@ -49,6 +49,11 @@ impl Mapping {
         Self::new(fd, offset, len, prot, MapFlags::MAP_SHARED)
     }
 
+    /// The same for reading only, while others write.
+    pub(crate) fn readable_at(fd: BorrowedFd<'_>, offset: usize, len: usize) -> nix::Result<Self> {
+        Self::new(fd, offset, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED)
+    }
+
     fn new(
         fd: BorrowedFd<'_>,
         offset: usize,

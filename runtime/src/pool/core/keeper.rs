@@ -127,8 +127,10 @@ impl Core {
             let look_again = desks.end_overdue(now);
             state.watched = look_again.is_some();
             let vacancies = self.to_hire(&state);
+            let wait = look_again.map(|then| Duration::from_nanos(then.saturating_sub(now)));
+            let wait = [wait, state.crew.try_again_in()].into_iter().flatten().min();
             self.hand_over(&mut state);
-            (vacancies, look_again.map(|then| Duration::from_nanos(then.saturating_sub(now))))
+            (vacancies, wait)
         };
         for worker in vacancies {
             if let Err(error) = self.hire(worker) {
@@ -257,7 +259,7 @@ impl Core {
             self.hand_over(&mut state);
             return Err(error);
         }
-        state.crew.unstarted = 0;
+        state.crew.was_started();
         if matches!(state.phase, Phase::Ending | Phase::Failed(_)) {
             let _ = member.child.kill();
         }
@@ -275,6 +277,7 @@ impl Core {
     /// The desks that are to have a worker and have none.
     fn to_hire(&self, state: &State) -> Vec<usize> {
         let mut vacancies = match state.phase {
+            _ if state.crew.try_again_in().is_some() => Vec::new(),
             Phase::Open => state.crew.vacancies(),
             Phase::Closing if !self.board().is_closed() => state.crew.vacancies(),
             _ => Vec::new(),
@@ -289,8 +292,7 @@ impl Core {
 
     fn could_not_hire(&self, error: &Error) {
         let mut state = self.lock();
-        state.crew.unstarted += 1;
-        if state.crew.len() == 0 && state.crew.unstarted >= TRIES {
+        if state.crew.could_not_start(TRY_AGAIN) >= TRIES {
             self.fail(&mut state, format!("no worker could be started: {error}"));
         }
     }

@@ -58,13 +58,15 @@ impl Desks<'_> {
         let Some(batch) = self.state.batches.get_mut(&id) else { return };
         batch.end = batch.end.min(index);
         batch.forget_from(index);
-        let flights: Vec<u32> = self
+        let mut flights: Vec<u32> = self
             .state
             .flights
             .iter()
             .filter(|(_, flight)| flight.batch == Some(id))
             .map(|(seq, _)| *seq)
             .collect();
+        // A desk has room for one number: that of the chunk which its worker has claimed last stays.
+        flights.sort_unstable();
         for seq in flights {
             // (Replies are taken before a worker is killed: it may be done by now.)
             let Some(flight) = self.state.flights.get(&seq) else { continue };

@@ -57,6 +57,11 @@ impl Desks<'_> {
             let cut = batch.cut(workers, most, ROOM);
             let flight = match cut {
                 None => None,
+                Some(Taken::Spoiled { first, count, may_have_run }) => {
+                    let reason = "its arguments were written over in the pool's memory".to_owned();
+                    failed.push((id, first..first + count as usize, reason, may_have_run));
+                    None
+                }
                 Some(Taken::Beside { index, package, lost }) => {
                     Some((index, 1, Ok(Load::Beside(package)), lost))
                 }
@@ -78,7 +83,8 @@ impl Desks<'_> {
             let load = match load {
                 Ok(load) => load,
                 Err(error) => {
-                    failed.push((id, first..first + count as usize, error.to_string()));
+                    let inputs = first..first + count as usize;
+                    failed.push((id, inputs, error.to_string(), lost > 0));
                     continue;
                 }
             };
@@ -106,11 +112,11 @@ impl Desks<'_> {
         }
         drop(posting);
         // Not before: what follows from that may put up others.
-        for (id, indices, reason) in failed {
+        for (id, indices, reason, may_have_run) in failed {
             for index in indices {
                 let Some(batch) = self.state.batches.get(&id) else { break };
                 let (task, reason) = (batch.task(index), reason.clone());
-                self.fail(id, index, TaskError::Encode { task, reason, may_have_run: false });
+                self.fail(id, index, TaskError::Encode { task, reason, may_have_run });
             }
         }
     }
@@ -124,6 +130,9 @@ impl Desks<'_> {
         }
         let board = self.board;
         let State { flights, batches, crew, .. } = &mut *self.state;
+        // A desk has room for one number: that of the chunk which its worker has claimed last stays.
+        let mut flights: Vec<_> = flights.iter_mut().collect();
+        flights.sort_unstable_by_key(|(seq, _)| **seq);
         for (seq, flight) in flights {
             let adaptive = flight.batch.and_then(|id| batches.get(&id));
             let adaptive = adaptive.is_some_and(|batch| batch.chunk == ChunkSize::Adaptive);

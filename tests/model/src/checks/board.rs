@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::kernel::{self, Check, settle, spawn, victim};
+use crate::kernel::{self, Check, Release, settle, spawn, victim};
 use crate::pool::board::{Board, Chunk, Claimed, Holder};
 use crate::pool::desk::Desk;
 use crate::shm::object::Object;
@@ -72,6 +72,27 @@ fn listen(pool: &Pool, replies: u32, seen: &Seen) {
     }
 }
 
+/// The pool's own thread hears of each of the first `victims` that was killed, once. Says how many sleep
+/// for ever then.
+fn settle_and_bury(
+    pool: &Pool,
+    seen: &Seen,
+    victims: usize,
+    buried: &mut BTreeSet<usize>,
+) -> usize {
+    let mut asleep = settle();
+    while let Some(worker) = (0..victims).find(|worker| {
+        let thread = seen.threads[*worker].load(Ordering::Relaxed);
+        thread != 0 && kernel::has_died(thread) && !buried.contains(worker)
+    }) {
+        buried.insert(worker);
+        pool.state().forget(worker);
+        pool.state().call_listener();
+        asleep = settle();
+    }
+    asleep
+}
+
 /// `puts`: so many chunks are put up, one after the other; of the `workers` that wait for them, the first
 /// are killed.
 fn run(check: Check, tasks: Tasks, workers: usize, victims: usize, puts: &'static [u32]) {
@@ -96,20 +117,8 @@ fn run(check: Check, tasks: Tasks, workers: usize, victims: usize, puts: &'stati
             let (pool, seen) = (pool.clone(), Arc::clone(&seen));
             spawn(move || listen(&pool, chunks, &seen))
         };
-        // The pool's own thread hears of each that was killed, once.
         let mut buried = BTreeSet::new();
-        let mut settle_and_bury = || {
-            settle();
-            while let Some(worker) = (0..victims).find(|worker| {
-                let thread = seen.threads[*worker].load(Ordering::Relaxed);
-                thread != 0 && kernel::has_died(thread) && !buried.contains(worker)
-            }) {
-                buried.insert(worker);
-                pool.state().forget(worker);
-                pool.state().call_listener();
-                settle();
-            }
-        };
+        let mut settle_and_bury = || settle_and_bury(&pool, &seen, victims, &mut buried);
         // The last ones when all sleep.
         let (last, first) = puts.split_last().unwrap();
         first.iter().for_each(|chunks| put_up(pool.state(), *chunks));
@@ -133,6 +142,41 @@ fn run(check: Check, tasks: Tasks, workers: usize, victims: usize, puts: &'stati
         assert_eq!(settle(), 0);
         drop(listener);
     });
+}
+
+/// The board is closed while the first of the `workers` come to sleep, and are killed.
+fn close(check: Check, workers: usize, victims: usize) {
+    check.run(move || {
+        let end = Event::new().unwrap();
+        let pool = Pool::new(Board::new(workers), (), Location::caller()).unwrap();
+        let seen = Arc::new(Seen::default());
+        for worker in 0..workers {
+            let (pool, seen, end) = (pool.clone(), Arc::clone(&seen), end.clone());
+            let work = move || work(&pool, worker, &seen, &end);
+            if worker < victims {
+                victim(40, work);
+            } else {
+                spawn(work);
+            }
+        }
+        pool.state().close();
+        assert_eq!(settle_and_bury(&pool, &seen, victims, &mut BTreeSet::new()), 0);
+    });
+}
+
+#[test]
+fn it_is_closed_when_one_dies() {
+    close(Check::times(60_000), 2, 1);
+}
+
+#[test]
+fn it_is_closed_when_most_die() {
+    close(Check::times(60_000), 4, 3);
+}
+
+#[test]
+fn it_is_closed_when_one_dies_whom_the_kernel_leaves_alone() {
+    close(Check::times(60_000).on(Release::PendingIfZero), 3, 2);
 }
 
 #[test]
